@@ -1,0 +1,75 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// ChangeKind says what the kernel reported about.
+type ChangeKind uint8
+
+// The kinds of changes.
+const (
+	ChangeLost      ChangeKind = iota // notifications were lost: anything may have changed
+	ChangeLink                        // an interface
+	ChangeHost                        // an address, or a forwarding setting
+	ChangeFDB                         // a forwarding entry of a VXLAN device
+	ChangeNeighbour                   // an IPv4 neighbour
+	ChangeRoute                       // an IPv4 route of the main table
+)
+
+func (k ChangeKind) String() string {
+	return [...]string{"lost", "link", "host", "fdb", "neighbour", "route"}[k]
+}
+
+// Change is one notification of the kernel, whoever caused it.
+type Change struct {
+	Kind      ChangeKind
+	Gone      bool
+	Device    string     // link, FDB and neighbour: the interface's name
+	VXLAN     bool       // link: it is a VXLAN device
+	Addr      netip.Addr // FDB: the remote; neighbour: the address
+	MAC       MAC        // FDB, neighbour
+	Permanent bool       // FDB, neighbour
+	Route     Route
+}
+
+// Explains tells whether a, the dataplane's picture of the kernel, already accounts for the change, or the change
+// does not concern the tunnel. Our own operations come back as notifications too; this is what tells them from those of others.
+func (t Target) Explains(a Actual, c Change) bool {
+	name := t.desired.Device.Name
+	switch c.Kind {
+	case ChangeLink:
+		isNIC := a.Host.NIC != nil && c.Device == a.Host.NIC.Name
+		return !c.VXLAN && c.Device != name && !isNIC
+	case ChangeFDB:
+		if c.Device != name {
+			return true
+		}
+		there := slices.Contains(a.FDB[c.MAC], FDBEntry{Remote: c.Addr, Permanent: c.Permanent})
+		return there != c.Gone
+	case ChangeNeighbour:
+		if c.Device != name {
+			return true
+		}
+		have, there := a.Neighbours[c.Addr]
+		if c.Gone {
+			return !there
+		}
+		return there && have == Neighbour{MAC: c.MAC, Permanent: c.Permanent}
+	case ChangeRoute:
+		return t.explainsRoute(a, c)
+	default:
+		return false
+	}
+}
+
+func (t Target) explainsRoute(a Actual, c Change) bool {
+	there := slices.Contains(a.Routes[c.Route.Dst], c.Route)
+	if there != c.Gone {
+		return true
+	}
+	_, wanted := t.routes[c.Route.Dst]
+	onNIC := a.Host.NIC != nil && c.Route.Dev == a.Host.NIC.Name
+	return !wanted && !c.Route.Ours() && !onNIC
+}

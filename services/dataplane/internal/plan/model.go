@@ -1,0 +1,189 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+)
+
+// RouteProtocol marks the routes that are ours (`ip route show proto 104`). The kernel and the known routing
+// daemons use other numbers (/etc/iproute2/rt_protos).
+const RouteProtocol uint8 = 104
+
+// Overhead is what VXLAN over IPv4 adds to a packet: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14 bytes.
+const Overhead = 50
+
+// autoUnderlayMTU caps the automatic underlay MTU: the path to the other side of a WAN rarely carries jumbo frames.
+const autoUnderlayMTU = 1500
+
+// MAC is an Ethernet address.
+type MAC [6]byte
+
+func (m MAC) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+// MACOf derives the MAC of a VTEP from its IPv4 address: locally administered, unicast, and different for
+// different addresses. Both ends of a tunnel can so be known without asking. It is the zero MAC for anything but IPv4.
+func MACOf(addr netip.Addr) MAC {
+	if !addr.Is4() {
+		return MAC{}
+	}
+	b := addr.As4()
+	return MAC{0x02, 0x68, b[0], b[1], b[2], b[3]}
+}
+
+// Device is the tunnel device as it should be.
+type Device struct {
+	Name  string
+	VNI   uint32
+	Port  uint16
+	Local netip.Addr // outer source address
+	MAC   MAC
+}
+
+// VTEP is one remote end: a node and the pod networks behind it.
+type VTEP struct {
+	Node     string
+	Underlay netip.Addr
+	PodCIDRs []netip.Prefix
+}
+
+// Desired is everything the kernel should have.
+type Desired struct {
+	Device      Device
+	UnderlayMTU int        // bytes; 0 is automatic: the smaller of the NIC's and 1500
+	Source      netip.Addr // source address of packets to pods that this host itself originates
+	VTEPs       []VTEP
+	Complete    bool // VTEPs is the whole truth, so what it does not name may be removed
+}
+
+// Actual is what the kernel has. The zero value is an empty namespace.
+type Actual struct {
+	Host       Host
+	Link       *Link   // the device of the desired name, of whatever kind; nil when there is none
+	Rivals     []Rival // other VXLAN devices
+	FDB        map[MAC][]FDBEntry
+	Neighbours map[netip.Addr]Neighbour // IPv4, on our device
+	Routes     map[netip.Prefix][]Route // IPv4, main table, everybody's
+}
+
+// Host is what the tunnel needs from the host.
+type Host struct {
+	NIC         *NIC // the interface that has the local address; nil when none has
+	Forwarding  bool // net.ipv4.ip_forward
+	AllRPFilter int  // net.ipv4.conf.all.rp_filter
+}
+
+// NIC is the underlay interface.
+type NIC struct {
+	Name       string
+	MTU        int
+	Forwarding bool
+	RPFilter   int // its own value; the kernel applies the larger of this and conf.all's
+}
+
+// Link is a device as found. The fields after Kind mean something for kind "vxlan" only.
+type Link struct {
+	Name      string
+	Kind      string
+	VNI       uint32
+	Port      uint16
+	Local     netip.Addr
+	Learning  bool
+	FlowBased bool   // collect-metadata mode, as Cilium's device
+	Extension string // name of a VXLAN extension that makes the device behave differently (gbp, proxy, …); else empty
+	MAC       MAC
+	MTU       int
+	Up        bool
+	Conf      Conf
+}
+
+// Conf is the device's settings that /proc/sys/net shows under its name. They are set by netlink, because a
+// container without privileges has /proc/sys read-only.
+type Conf struct {
+	Forwarding    int
+	RPFilter      int
+	SendRedirects int
+	AddrGenNone   bool // no automatic IPv6 link-local address, hence no router solicitations into the tunnel
+}
+
+// Rival is a VXLAN device other than ours.
+type Rival struct {
+	Name      string
+	VNI       uint32
+	Port      uint16
+	FlowBased bool
+	Up        bool
+}
+
+// FDBEntry says where frames to a MAC go.
+type FDBEntry struct {
+	Remote    netip.Addr
+	Permanent bool
+	Odd       bool // has a port, VNI, interface or next-hop group of its own, which we never set
+}
+
+// Neighbour is one entry of the neighbour table.
+type Neighbour struct {
+	MAC       MAC
+	Permanent bool
+}
+
+// Route is one route of the main table.
+type Route struct {
+	Dst      netip.Prefix
+	Via      netip.Addr // invalid for a route without a gateway
+	Src      netip.Addr // preferred source; invalid when none is set
+	Dev      string
+	Metric   uint32
+	Protocol uint8
+	Onlink   bool
+	Kind     string // "" for a plain unicast route, else its type (blackhole, multipath, …)
+}
+
+// Ours tells whether we made this route.
+func (r Route) Ours() bool { return r.Protocol == RouteProtocol }
+
+func (r Route) String() string {
+	s := r.Dst.String()
+	if r.Kind != "" {
+		s = r.Kind + " " + s
+	}
+	if r.Via.IsValid() {
+		s += " via " + r.Via.String()
+	}
+	if r.Dev != "" {
+		s += " dev " + r.Dev
+	}
+	if r.Src.IsValid() {
+		s += " src " + r.Src.String()
+	}
+	if r.Onlink {
+		s += " onlink"
+	}
+	if r.Metric != 0 {
+		s += fmt.Sprintf(" metric %d", r.Metric)
+	}
+	return s + fmt.Sprintf(" proto %d", r.Protocol)
+}
+
+// Clone returns a copy that shares nothing which [Actual.Apply] changes.
+func (a Actual) Clone() Actual {
+	if a.Link != nil {
+		link := *a.Link
+		a.Link = &link
+	}
+	a.FDB = maps.Clone(a.FDB)
+	a.Neighbours = maps.Clone(a.Neighbours)
+	a.Routes = maps.Clone(a.Routes) // Apply never changes a list of routes or entries in place
+	return a
+}
+
+// MTU is the device's, given the underlay setting (0 is automatic) and the NIC's.
+func MTU(underlay, nic int) int {
+	if underlay == 0 {
+		underlay = min(nic, autoUnderlayMTU)
+	}
+	return underlay - Overhead
+}
