@@ -1,0 +1,166 @@
+package ec2standin
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Error codes of which EC2's documentation and behaviour know two.
+const (
+	// CodeRouteTableNotFound and CodeRouteTableNotFoundAlt both occur for a
+	// route table that does not exist.
+	CodeRouteTableNotFound    = "InvalidRouteTableID.NotFound"
+	CodeRouteTableNotFoundAlt = "InvalidRouteTableId.NotFound"
+
+	// CodeReplaceMissing is what EC2 answers to ReplaceRoute of a destination
+	// the table does not have ("There is no route defined for '…' in the route
+	// table. Use CreateRoute instead."). CodeRouteNotFound is what it answers
+	// to DeleteRoute, and what one would expect of ReplaceRoute as well.
+	CodeReplaceMissing = "InvalidParameterValue"
+	CodeRouteNotFound  = "InvalidRoute.NotFound"
+)
+
+// Config is what does not change during a server's life. The zero value is
+// usable.
+type Config struct {
+	Region                 string // default: us-west-2
+	AccountID              string // default: 123456789012
+	RoutesPerTable         int    // quota per table and address family, local routes not counted; default: 50
+	RouteTableNotFoundCode string // default: CodeRouteTableNotFound
+	ReplaceMissingCode     string // default: CodeReplaceMissing
+	Seed                   uint64 // of the random choices among faults
+	CallLogSize            int    // calls kept; default: 65536
+}
+
+func (c Config) withDefaults() Config {
+	c.Region = orElse(c.Region, "us-west-2")
+	c.AccountID = orElse(c.AccountID, "123456789012")
+	c.RoutesPerTable = orElse(c.RoutesPerTable, 50)
+	c.RouteTableNotFoundCode = orElse(c.RouteTableNotFoundCode, CodeRouteTableNotFound)
+	c.ReplaceMissingCode = orElse(c.ReplaceMissingCode, CodeReplaceMissing)
+	c.CallLogSize = orElse(c.CallLogSize, 65536)
+	return c
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// Server is a stand-in for the EC2 API of one account in one region. It is an
+// http.Handler, safe for concurrent use, and has no goroutine of its own
+// except one per Subscribe.
+type Server struct {
+	config    Config
+	actions   map[string]action
+	signature *regexp.Regexp
+	faults    faultBox
+	calls     callLog
+
+	// Readers load head; writers hold write, and publish a new head. A state,
+	// once published, never changes.
+	head     atomic.Pointer[head]
+	write    sync.Mutex
+	watchers []*watcher // guarded by write
+
+	history struct {
+		sync.Mutex
+		entries []entry // oldest first; the last is the head
+	}
+}
+
+type head struct {
+	state      *state
+	superseded chan struct{} // closed when there is a newer head
+}
+
+// entry is a state and since when it has been the truth.
+type entry struct {
+	since time.Time
+	state *state
+}
+
+// New makes a server with an empty world.
+func New(c Config) *Server {
+	c = c.withDefaults()
+	s := &Server{config: c, actions: actions(), signature: signature()}
+	s.faults.rand = rand.New(rand.NewPCG(c.Seed, c.Seed))
+	s.calls.size, s.calls.counts = c.CallLogSize, map[string]int{}
+	st := &state{}
+	s.head.Store(&head{state: st, superseded: make(chan struct{})})
+	s.history.entries = []entry{{state: st}}
+	return s
+}
+
+// Region returns the region the server stands for.
+func (s *Server) Region() string { return s.config.Region }
+
+// commit runs f on a copy of the world and publishes the copy, unless f fails.
+func (s *Server) commit(f func(*state) error) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	old := s.head.Load()
+	st := old.state.clone()
+	if err := f(st); err != nil {
+		return err
+	}
+	st.revision++
+	s.remember(st)
+	s.head.Store(&head{state: st, superseded: make(chan struct{})})
+	close(old.superseded)
+	for _, w := range s.watchers {
+		w.f(st.snapshot())
+	}
+	return nil
+}
+
+// change is commit for the methods of the Go API.
+func (s *Server) change(f func(*state) error) error {
+	if err := s.commit(f); err != nil {
+		return fmt.Errorf("ec2standin: %w", err)
+	}
+	return nil
+}
+
+// remember adds a state to the history and forgets what no stale read can ask
+// for any more.
+func (s *Server) remember(st *state) {
+	keep := s.faults.staleness()
+	now := time.Now()
+	s.history.Lock()
+	defer s.history.Unlock()
+	e := append(s.history.entries, entry{since: now, state: st})
+	first := 0
+	for first < len(e)-1 && (keep == 0 || !e[first+1].since.After(now.Add(-keep))) {
+		if keep == 0 {
+			first = len(e) - 1
+			break
+		}
+		first++
+	}
+	s.history.entries = append(e[:0:0], e[first:]...)
+}
+
+// read returns the world as it was some time ago, as far back as is known.
+func (s *Server) read(ago time.Duration) *state {
+	if ago == 0 {
+		return s.head.Load().state
+	}
+	at := time.Now().Add(-ago)
+	s.history.Lock()
+	defer s.history.Unlock()
+	e := s.history.entries
+	for i := len(e) - 1; i > 0; i-- {
+		if !e[i].since.After(at) {
+			return e[i].state
+		}
+	}
+	return e[0].state
+}
