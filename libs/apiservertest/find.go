@@ -1,0 +1,52 @@
+package apiservertest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// binaryVariable names the environment variable with the binary's path.
+const binaryVariable = "CONTROLPLANE_BIN"
+
+// ErrNoBinary says that the API server's binary was not built.
+var ErrNoBinary = errors.New("no API server: build it with `make controlplane`, or set " + binaryVariable)
+
+// findBinary returns ErrNoBinary when there is none, and another error when the
+// environment names one that does not exist.
+func findBinary() (string, error) {
+	if named := os.Getenv(binaryVariable); named != "" {
+		if _, err := os.Stat(named); err != nil {
+			return "", fmt.Errorf("%s: %w", binaryVariable, err)
+		}
+		return filepath.Abs(named)
+	}
+	found, err := findUpward(filepath.Join(".bin", "controlplane"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", ErrNoBinary
+	}
+	return found, err
+}
+
+// findUpward looks for the path in the working directory, then in each above.
+func findUpward(path string) (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("look for %s: %w", path, err)
+	}
+	for {
+		candidate := filepath.Join(dir, path)
+		if _, err := os.Stat(candidate); err == nil {
+			return candidate, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("look for %s: %w", path, err)
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("%s is in no directory above: %w", path, fs.ErrNotExist)
+		}
+		dir = parent
+	}
+}
