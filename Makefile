@@ -1,0 +1,82 @@
+# Everything a developer or a user of this repository runs. `make` lists it.
+
+GO       ?= go
+BIN      := .bin
+TOOLS    := .tools
+SERVICES := election vtep-registry dataplane route-sync admin
+VERSION  := $(shell git describe --tags --always --dirty=+changed 2>/dev/null || echo unknown)
+LDFLAGS  := -X github.com/hybridgateway/gateway/libs/cli.stamp=$(VERSION)
+MODULES  := $(patsubst ./%,%,$(shell sed -n 's/^[[:space:]]*\(\.\/[^ ]*\)$$/\1/p' go.work))
+TESTED   := $(addsuffix /...,$(addprefix ./,$(MODULES)))
+SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# The race detector needs a C compiler; without one the tests run without it.
+RACE     := $(if $(shell command -v gcc || command -v clang),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-e2e lab lab-down build services controlplane generate lint precommit clean FORCE
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: build ## bring the lab up, show the gateway at work, check what is shown, remove everything
+	@$(SUDO) $(BIN)/lab demo
+
+test: build $(TOOLS)/gotestsum ## run all tests; those that need root are skipped, with the reason, without it
+	@$(MAKE) --no-print-directory test-unit test-e2e
+
+# -p 1 in the second run: the end-to-end tests measure silence, so nothing runs beside them.
+test-unit: $(TOOLS)/gotestsum
+	$(TOOLS)/gotestsum --format pkgname-and-test-fails --hide-summary=output -- $(RACE) -timeout 15m $(filter-out ./tools/lab/...,$(TESTED)) $(shell $(GO) list ./tools/lab/... | grep -v /e2e)
+
+test-e2e: $(TOOLS)/gotestsum
+	$(TOOLS)/gotestsum --format pkgname-and-test-fails --hide-summary=output -- -count=1 -p 1 -timeout 20m ./tools/lab/e2e/...
+
+lab: build ## bring the lab up and leave it up
+	@$(SUDO) $(BIN)/lab up
+
+lab-down: ## remove the lab
+	@if [ -x $(BIN)/lab ]; then $(SUDO) $(BIN)/lab down; else echo "no lab was built here: nothing to remove"; fi
+
+build: services controlplane ## build the five services, hgctl and the lab into .bin
+services: $(addprefix $(BIN)/,$(SERVICES) hgctl lab)
+controlplane: $(BIN)/controlplane
+
+$(addprefix $(BIN)/,$(SERVICES)): $(BIN)/%: FORCE
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $@ ./services/$*
+
+$(addprefix $(BIN)/,hgctl lab): $(BIN)/%: FORCE
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $@ ./tools/$*
+
+$(BIN)/controlplane: FORCE
+	@[ -x $@ ] || echo "building kube-apiserver and etcd from their modules: about four minutes on two cores when done for the first time"
+	@$(GO) build -o $@ ./tools/controlplane
+
+# The tools' modules stand outside of go.work, so that what they need does not raise
+# the versions that the services are built with.
+$(TOOLS)/buf: tools/pins/buf/go.mod
+$(TOOLS)/golangci-lint: tools/pins/golangci-lint/go.mod
+$(TOOLS)/gotestsum: tools/pins/gotestsum/go.mod
+$(TOOLS)/protoc-gen-go: tools/pins/protoc/go.mod
+$(TOOLS)/buf $(TOOLS)/golangci-lint $(TOOLS)/gotestsum $(TOOLS)/protoc-gen-go:
+	@echo "building $(@F), pinned in $<"
+	@GOWORK=off $(GO) -C $(<D) build -o $(CURDIR)/$(TOOLS)/ tool
+	@touch $@
+
+generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go ## generate Go from the protobuf contracts
+	@find proto/gen -name '*.pb.go' -delete
+	@$(TOOLS)/buf generate
+
+# Contracts may only break against the last release's; before the first there is none.
+LAST_RELEASE := $(shell git describe --tags --abbrev=0 2>/dev/null)
+
+lint: $(TOOLS)/buf $(TOOLS)/golangci-lint ## check contracts, code, modules and that generated code is fresh
+	@$(TOOLS)/buf lint
+	@$(TOOLS)/buf breaking --against '.git#$(if $(LAST_RELEASE),tag=$(LAST_RELEASE),ref=HEAD)'
+	@.ci/generated-is-fresh
+	@.ci/modules-are-complete $(MODULES)
+	@for m in $(MODULES); do echo "golangci-lint $$m"; (cd $$m && $(CURDIR)/$(TOOLS)/golangci-lint run ./...) || exit 1; done
+
+precommit: lint test ## what CI runs
+
+clean: ## remove what was built
+	rm -rf $(BIN) $(TOOLS)
