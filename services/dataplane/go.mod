@@ -4,11 +4,12 @@ go 1.26.0
 
 require (
 	github.com/hybridgateway/gateway/libs v0.0.0
-	github.com/hybridgateway/gateway/proto/gen v0.0.0
 	github.com/vishvananda/netlink v1.3.1
-	github.com/vishvananda/netns v0.0.5
+	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.49.0
 )
+
+require github.com/vishvananda/netns v0.0.5 // indirect
 
 replace (
 	github.com/hybridgateway/gateway/libs => ../../libs

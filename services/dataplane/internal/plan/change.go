@@ -26,9 +26,9 @@ func (k ChangeKind) String() string {
 type Change struct {
 	Kind      ChangeKind
 	Gone      bool
-	Device    string     // link, FDB and neighbour: the interface's name
+	Device    string     // the interface's name; host: "all" for net.ipv4.conf.all
 	VXLAN     bool       // link: it is a VXLAN device
-	Addr      netip.Addr // FDB: the remote; neighbour: the address
+	Addr      netip.Addr // FDB: the remote; neighbour: the address; host: the address, invalid when a setting changed
 	MAC       MAC        // FDB, neighbour
 	Permanent bool       // FDB, neighbour
 	Route     Route
@@ -38,10 +38,15 @@ type Change struct {
 // does not concern the tunnel. Our own operations come back as notifications too; this is what tells them from those of others.
 func (t Target) Explains(a Actual, c Change) bool {
 	name := t.desired.Device.Name
+	isNIC := a.Host.NIC != nil && c.Device == a.Host.NIC.Name
 	switch c.Kind {
 	case ChangeLink:
-		isNIC := a.Host.NIC != nil && c.Device == a.Host.NIC.Name
 		return !c.VXLAN && c.Device != name && !isNIC
+	case ChangeHost:
+		if c.Addr.IsValid() {
+			return c.Addr != t.desired.Device.Local
+		}
+		return c.Device != name && c.Device != "all" && !isNIC
 	case ChangeFDB:
 		if c.Device != name {
 			return true

@@ -158,6 +158,8 @@ func incompatible(l Link, d Device) string {
 		return fmt.Sprintf("its VNI is %d, not %d", l.VNI, d.VNI)
 	case l.Port != d.Port:
 		return fmt.Sprintf("its UDP port is %d, not %d", l.Port, d.Port)
+	case l.Local.Is6():
+		return "its outer addresses are IPv6"
 	case l.Extension != "":
 		return fmt.Sprintf("it has the extension %s", l.Extension)
 	}

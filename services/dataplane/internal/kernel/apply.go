@@ -1,0 +1,174 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
+)
+
+// Failure is an operation that failed, with the reason and, where there is one, the way to mend it.
+type Failure struct {
+	Op  plan.Op
+	Err error
+}
+
+func (f Failure) Error() string { return fmt.Sprintf("%s: %v", f.Op, f.Err) }
+
+// Unwrap gives the kernel's error.
+func (f Failure) Unwrap() error { return f.Err }
+
+// Apply carries out the operations in their order. One that fails does not keep the others from being carried out,
+// except that nothing after a device that could not be made or brought up is tried: all of it would fail. It returns
+// those that failed; after a failure only Dump says what there is.
+func (k *Kernel) Apply(ops []plan.Op) []Failure {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var failures []Failure
+	for len(ops) > 0 && plan.ForDevice(ops[0]) {
+		if err := k.applyToDevice(ops[0]); err != nil {
+			failures = append(failures, Failure{ops[0], err})
+			if vital(ops[0]) {
+				return failures
+			}
+		}
+		ops = ops[1:]
+	}
+	if len(ops) == 0 {
+		return failures
+	}
+	return append(failures, k.applyEntries(ops)...)
+}
+
+func vital(op plan.Op) bool {
+	switch op.(type) {
+	case plan.AddDevice, plan.DeleteDevice, plan.SetUp:
+		return true
+	}
+	return false
+}
+
+func (k *Kernel) applyToDevice(op plan.Op) error {
+	switch o := op.(type) {
+	case plan.SetForwarding:
+		return k.setForwarding()
+	case plan.AddDevice:
+		return explain(k.conn.doOne(addVXLAN(o.Device, o.MTU)))
+	}
+	l, err := k.device()
+	if err != nil {
+		if _, gone := op.(plan.DeleteDevice); gone && errors.Is(err, unix.ENODEV) {
+			return nil
+		}
+		return err
+	}
+	var m *message
+	switch o := op.(type) {
+	case plan.DeleteDevice:
+		m = newMessage(unix.RTM_DELLINK, 0).ifinfo(l.index, 0, 0)
+	case plan.SetLocal:
+		m = setLocal(l.index, o.Local)
+	case plan.SetNoLearning:
+		m = setNoLearning(l.index)
+	case plan.SetMTU:
+		m = newMessage(unix.RTM_SETLINK, 0).ifinfo(l.index, 0, 0).attr32(unix.IFLA_MTU, uint32(o.MTU))
+	case plan.SetMAC:
+		m = newMessage(unix.RTM_SETLINK, 0).ifinfo(l.index, 0, 0).attr(unix.IFLA_ADDRESS, o.MAC[:]...)
+	case plan.SetConf:
+		m = setConf(l, o.Conf)
+	case plan.SetUp:
+		m = newMessage(unix.RTM_SETLINK, 0).ifinfo(l.index, unix.IFF_UP, unix.IFF_UP)
+	default:
+		return fmt.Errorf("operation %q is unknown", op)
+	}
+	return explain(k.conn.doOne(m))
+}
+
+func (k *Kernel) setForwarding() error {
+	err := k.forwardingErr
+	if err == nil {
+		_, err = k.forwarding.WriteAt([]byte("1\n"), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("the host must forward and this process may not switch it on: set net.ipv4.ip_forward=1 on the node: %w", err)
+	}
+	return nil
+}
+
+// explain adds what the kernel's error number means here.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("the capability NET_ADMIN is missing: %w", err)
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("the UDP port is in use by another program or tunnel of this host: stop it, or use another port on all nodes: %w", err)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("the kernel does not support this; is the vxlan module there? %w", err)
+	}
+	return err
+}
+
+// applyEntries carries out FDB, neighbour and route operations in batches.
+func (k *Kernel) applyEntries(ops []plan.Op) []Failure {
+	l, err := k.device()
+	if err != nil {
+		return []Failure{{ops[0], err}}
+	}
+	requests := make([]*message, len(ops))
+	for i, op := range ops {
+		requests[i] = k.entryRequest(l.index, op)
+	}
+	errs, err := k.conn.do(requests)
+	var failures []Failure
+	for i, op := range ops {
+		if errs[i] != nil && !absent(op, errs[i]) {
+			failures = append(failures, Failure{op, explain(errs[i])})
+		}
+	}
+	if err != nil {
+		failures = append(failures, Failure{ops[0], fmt.Errorf("and up to %d more, none of which may have been carried out: %w", len(ops)-1, err)})
+	}
+	return failures
+}
+
+func (k *Kernel) entryRequest(index int32, op plan.Op) *message {
+	switch o := op.(type) {
+	case plan.SetFDB:
+		return setFDB(index, o)
+	case plan.DeleteFDB:
+		return deleteFDB(index, o)
+	case plan.SetNeighbour:
+		return setNeighbour(index, o)
+	case plan.DeleteNeighbour:
+		return deleteNeighbour(index, o)
+	case plan.AddRoute:
+		return routeMessage(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, o.Route)
+	case plan.ReplaceRoute:
+		return routeMessage(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, index, o.Route)
+	case plan.DeleteRoute:
+		return routeMessage(unix.RTM_DELROUTE, 0, k.indexOf(index, o.Route), o.Route)
+	}
+	// No such operation: a message that the kernel refuses, so that the failure is reported where all others are.
+	return newMessage(math.MaxUint16, 0)
+}
+
+// indexOf is the interface index in a request to delete r, 0 (any) unless it is our device's: an old route of ours may
+// lie on an interface that has another index by now.
+func (k *Kernel) indexOf(index int32, r plan.Route) int32 {
+	if r.Dev == k.config.Device {
+		return index
+	}
+	return 0
+}
+
+// absent tells whether a removal failed because there is nothing to remove, which is what it wants.
+func absent(op plan.Op, err error) bool {
+	switch op.(type) {
+	case plan.DeleteFDB, plan.DeleteNeighbour, plan.DeleteRoute:
+		return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH)
+	}
+	return false
+}

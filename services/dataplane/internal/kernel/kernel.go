@@ -1,0 +1,121 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
+)
+
+// forwardingPath is net.ipv4.ip_forward, the one setting that netlink cannot change.
+const forwardingPath = "/proc/sys/net/ipv4/ip_forward"
+
+// Config says which device is looked after.
+type Config struct {
+	Device string
+	Local  netip.Addr // outer source address; its interface is the underlay's
+}
+
+// Kernel is the network of one namespace. Its methods may be called from several goroutines.
+type Kernel struct {
+	config Config
+	mu     sync.Mutex // guards conn
+	conn   *conn
+	// forwarding is open for writing, or nil and then forwardingErr says why. A file of /proc/sys/net stays with
+	// the network namespace of the thread that opened it, as a socket does.
+	forwarding    *os.File
+	forwardingErr error
+}
+
+// Open connects to the network namespace of the calling thread.
+func Open(c Config) (*Kernel, error) {
+	conn, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{config: c, conn: conn}
+	k.forwarding, k.forwardingErr = os.OpenFile(forwardingPath, os.O_WRONLY, 0)
+	return k, nil
+}
+
+// Close closes the connection. What was programmed stays.
+func (k *Kernel) Close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.conn.close()
+	if k.forwarding != nil {
+		k.forwarding.Close()
+	}
+}
+
+// ErrNoDefaultRoute says that the host's address cannot be guessed.
+var ErrNoDefaultRoute = errors.New("there is no default route with an address on its interface")
+
+// DefaultAddress is the IPv4 address of the interface with the default route, in the network namespace of the calling
+// thread: the route's preferred source, else the interface's first address.
+func DefaultAddress() (netip.Addr, error) {
+	k, err := Open(Config{})
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer k.Close()
+	links, err := k.dumpLinks()
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("list the interfaces: %w", err)
+	}
+	var a plan.Actual
+	if err := k.dumpRoutes(&a, links); err != nil {
+		return netip.Addr{}, fmt.Errorf("list the routes: %w", err)
+	}
+	best, ok := defaultRoute(a.Routes)
+	if !ok {
+		return netip.Addr{}, ErrNoDefaultRoute
+	}
+	if best.Src.IsValid() {
+		return best.Src, nil
+	}
+	var found netip.Addr
+	err = k.conn.get(dumpAddresses, func() { found = netip.Addr{} }, func(_ uint16, body []byte) error {
+		index, a, err := parseAddress(body)
+		if err == nil && !found.IsValid() && links[index].plan.Name == best.Dev {
+			found = a
+		}
+		return err
+	})
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("list the addresses: %w", err)
+	}
+	if !found.IsValid() {
+		return netip.Addr{}, ErrNoDefaultRoute
+	}
+	return found, nil
+}
+
+// Counters reads the device's counters; ok is false when there is no such device.
+func (k *Kernel) Counters() (c Counters, ok bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l, err := k.device()
+	if errors.Is(err, unix.ENODEV) {
+		return c, false, nil
+	}
+	return l.counters, err == nil, err
+}
+
+// device reads our device.
+func (k *Kernel) device() (link, error) {
+	var found link
+	err := k.conn.get(func() *message { return linkByName(k.config.Device) }, func() {}, func(_ uint16, body []byte) (err error) {
+		found, err = parseLink(body)
+		return err
+	})
+	if err != nil {
+		return link{}, fmt.Errorf("read device %s: %w", k.config.Device, err)
+	}
+	return found, nil
+}
