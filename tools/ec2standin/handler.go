@@ -1,6 +1,7 @@
 package ec2standin
 
 import (
+	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -161,18 +162,14 @@ func (s *Server) commitCall(f func(*state) *apiError) *apiError {
 }
 
 // answer is the root element of an answer.
-type answer interface{ head(name, requestID string) }
+type answer interface{ setRequestID(id string) }
 
 // root is embedded by every answer.
 type root struct {
-	XMLName   xml.Name
 	RequestID string `xml:"requestId"`
 }
 
-func (r *root) head(name, requestID string) {
-	r.XMLName = xml.Name{Space: xmlNamespace, Local: name + "Response"}
-	r.RequestID = requestID
-}
+func (r *root) setRequestID(id string) { r.RequestID = id }
 
 // done is the answer of a call that has nothing else to say.
 type done struct {
@@ -182,32 +179,33 @@ type done struct {
 
 // failure is the answer of a call that failed.
 type failure struct {
-	XMLName   xml.Name `xml:"Response"`
-	Code      string   `xml:"Errors>Error>Code"`
-	Message   string   `xml:"Errors>Error>Message"`
-	RequestID string   `xml:"RequestID"`
+	Code      string `xml:"Errors>Error>Code"`
+	Message   string `xml:"Errors>Error>Message"`
+	RequestID string `xml:"RequestID"`
 }
 
 func (s *Server) reply(w http.ResponseWriter, seq uint64, name string, a answer, err *apiError) {
 	id := requestID(seq)
 	status := http.StatusOK
 	var doc any = a
+	element := xml.StartElement{Name: xml.Name{Space: xmlNamespace, Local: name + "Response"}}
 	if err != nil {
 		status = httpStatus(err.code)
 		doc = failure{Code: err.code, Message: err.message, RequestID: id}
+		element.Name = xml.Name{Local: "Response"}
 	} else {
-		a.head(name, id)
+		a.setRequestID(id)
 	}
-	body, encErr := xml.Marshal(doc)
-	if encErr != nil {
-		http.Error(w, encErr.Error(), http.StatusInternalServerError)
+	var body bytes.Buffer
+	body.WriteString(xml.Header)
+	if err := xml.NewEncoder(&body).EncodeElement(doc, element); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	w.Header().Set("X-Amzn-Requestid", id)
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(xml.Header)) // a client that went away is its own business
-	_, _ = w.Write(body)
+	_, _ = w.Write(body.Bytes()) // a client that went away is its own business
 }
 
 // requestID makes a request id of the form EC2 uses from a call's number.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,22 +131,17 @@ func (s *Server) change(f func(*state) error) error {
 }
 
 // remember adds a state to the history and forgets what no stale read can ask
-// for any more.
+// for any more: what had a successor before the oldest moment to be read.
 func (s *Server) remember(st *state) {
-	keep := s.faults.staleness()
-	now := time.Now()
+	oldest := time.Now().Add(-s.faults.staleness())
 	s.history.Lock()
 	defer s.history.Unlock()
-	e := append(s.history.entries, entry{since: now, state: st})
+	e := append(s.history.entries, entry{since: time.Now(), state: st})
 	first := 0
-	for first < len(e)-1 && (keep == 0 || !e[first+1].since.After(now.Add(-keep))) {
-		if keep == 0 {
-			first = len(e) - 1
-			break
-		}
+	for first+1 < len(e) && !e[first+1].since.After(oldest) {
 		first++
 	}
-	s.history.entries = append(e[:0:0], e[first:]...)
+	s.history.entries = slices.Clone(e[first:])
 }
 
 // read returns the world as it was some time ago, as far back as is known.
