@@ -132,33 +132,24 @@ func followThroughFaults(t *testing.T, seed uint64) {
 	done := make(chan error)
 	go func() { done <- feed.Follow(ctx, server.open, updates) }()
 
-	mirror, mirrored := map[string]int{}, make(chan struct{})
+	var mirror feed.Mirror[int]
+	mirrored := make(chan struct{})
 	go func() {
 		defer close(mirrored)
 		slow := rand.New(rand.NewPCG(seed, 2))
-		lost := true
 		for u := range updates {
 			if slow.IntN(4) == 0 {
 				time.Sleep(time.Duration(slow.IntN(50)) * time.Millisecond)
 			}
-			switch {
-			case u.Snapshot != nil:
-				mirror, lost = u.Snapshot, false
-			case u.Connected:
-				lost = false
-			case u.Lost != nil:
-				if lost && u.Position != (feed.Position{}) {
-					t.Error("an outage was told twice")
-				}
-				lost = true
-			case u.Change.Kind == feed.Delete:
-				if _, known := mirror[u.Change.Key]; !known {
+			if u.Lost != nil && mirror.Lost != nil {
+				t.Errorf("an outage was told twice: %v, %v", mirror.Lost, u.Lost)
+			}
+			if u.Change != nil && u.Change.Kind == feed.Delete {
+				if _, known := mirror.Items[u.Change.Key]; !known {
 					t.Errorf("deletion of %q, which is not there", u.Change.Key)
 				}
-				delete(mirror, u.Change.Key)
-			default:
-				mirror[u.Change.Key] = u.Change.Value
 			}
+			mirror.Apply(u)
 		}
 	}()
 
@@ -192,8 +183,8 @@ func followThroughFaults(t *testing.T, seed uint64) {
 	}
 	close(updates)
 	<-mirrored
-	if !maps.Equal(mirror, truth) {
-		t.Errorf("the follower has %v, the server %v", mirror, truth)
+	if !maps.Equal(mirror.Items, truth) || !mirror.Connected || !mirror.Synced() {
+		t.Errorf("the follower has %+v, the server %v", mirror, truth)
 	}
 }
 
