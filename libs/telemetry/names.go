@@ -11,6 +11,9 @@ const (
 	MetricVxlanPackets = "eks_hybrid_gateway_vxlan_packets"
 	// MetricRouteReconcileErrors counts failed reads and writes of routes (_total).
 	MetricRouteReconcileErrors = "eks_hybrid_gateway_route_reconcile_errors"
+
+	// MetricStreamConnected is 1 while admin's stream from a service is up; label stream.
+	MetricStreamConnected = "eks_hybrid_gateway_stream_connected"
 )
 
 // Names of log fields and span attributes that several services use.
