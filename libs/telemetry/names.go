@@ -16,6 +16,25 @@ const (
 	MetricStreamConnected = "eks_hybrid_gateway_stream_connected"
 )
 
+// The dataplane's metrics.
+const (
+	// MetricVxlanBytes counts the tunnel device's bytes (_total); label dir.
+	MetricVxlanBytes = "eks_hybrid_gateway_vxlan_bytes"
+	// MetricTunnelReady is 1 when the device is up and programmed from a whole list of VTEPs.
+	MetricTunnelReady = "eks_hybrid_gateway_tunnel_ready"
+	// MetricTunnelEntries is the number of entries in the kernel; label kind: fdb, neighbour, route.
+	MetricTunnelEntries = "eks_hybrid_gateway_tunnel_entries"
+	// MetricTunnelProblems is the number of things that cannot or must not be programmed;
+	// label kind: blocking, refused, conflict, warning.
+	MetricTunnelProblems = "eks_hybrid_gateway_tunnel_problems"
+	// MetricTunnelOps counts changes made to the kernel (_total); label kind.
+	MetricTunnelOps = "eks_hybrid_gateway_tunnel_ops"
+	// MetricTunnelOpErrors counts changes of and reads from the kernel that failed (_total); label kind.
+	MetricTunnelOpErrors = "eks_hybrid_gateway_tunnel_op_errors"
+	// MetricTunnelApplyDuration is the time from an event to the kernel being programmed.
+	MetricTunnelApplyDuration = "eks_hybrid_gateway_tunnel_apply_duration"
+)
+
 // Names of log fields and span attributes that several services use.
 const (
 	KeyError   = "error"
