@@ -102,16 +102,12 @@ func newWorld(t *testing.T, cfg ec2standin.Config) *ec2standin.Server {
 func newClient(t *testing.T, s *ec2standin.Server) *ec2.Client {
 	t.Helper()
 	api := httptest.NewServer(s)
-	transport := awshttp.NewBuildableClient()
-	t.Cleanup(func() {
-		transport.GetTransport().CloseIdleConnections()
-		api.Close()
-	})
+	t.Cleanup(api.Close) // closes the client's idle connections too
 	return ec2.New(ec2.Options{
 		Region:       s.Region(),
 		BaseEndpoint: aws.String(api.URL),
 		Credentials:  credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
-		HTTPClient:   transport,
+		HTTPClient:   awshttp.NewBuildableClient(),
 		Retryer:      aws.NopRetryer{},
 	})
 }

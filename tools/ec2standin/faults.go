@@ -34,10 +34,11 @@ type Faults struct {
 	// Hook is called when a call has arrived and before it takes effect or is
 	// refused. It may block: the call waits. It holds no lock.
 	Hook func(Call)
-	// DropRequest closes the connection instead of taking effect.
+	// DropRequest closes the connection at once, without effect. LoseReply
+	// closes it instead of answering, after the effect. Both are asked when
+	// the call has arrived, possibly for several calls at a time.
 	DropRequest func(Call) bool
-	// LoseReply closes the connection after the call has taken effect.
-	LoseReply func(Call) bool
+	LoseReply   func(Call) bool
 }
 
 // EffectPoint is the moment a call takes effect.

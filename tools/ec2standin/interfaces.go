@@ -12,23 +12,23 @@ type interfacesAnswer struct {
 }
 
 type interfaceXML struct {
-	ID              string         `xml:"networkInterfaceId"`
-	Subnet          string         `xml:"subnetId"`
-	VPC             string         `xml:"vpcId"`
-	Zone            string         `xml:"availabilityZone"`
-	Description     string         `xml:"description"`
-	Owner           string         `xml:"ownerId"`
-	RequesterManged bool           `xml:"requesterManaged"`
-	Status          string         `xml:"status"`
-	MAC             string         `xml:"macAddress"`
-	PrivateIP       string         `xml:"privateIpAddress"`
-	PrivateDNS      string         `xml:"privateDnsName"`
-	SourceDestCheck bool           `xml:"sourceDestCheck"`
-	Type            string         `xml:"interfaceType"`
-	Groups          struct{}       `xml:"groupSet"`
-	Attachment      *attachmentXML `xml:"attachment"`
-	Addresses       []addressXML   `xml:"privateIpAddressesSet>item"`
-	TagsList        []tagXML       `xml:"tagSet>item"`
+	ID               string         `xml:"networkInterfaceId"`
+	Subnet           string         `xml:"subnetId"`
+	VPC              string         `xml:"vpcId"`
+	Zone             string         `xml:"availabilityZone"`
+	Description      string         `xml:"description"`
+	Owner            string         `xml:"ownerId"`
+	RequesterManaged bool           `xml:"requesterManaged"`
+	Status           string         `xml:"status"`
+	MAC              string         `xml:"macAddress"`
+	PrivateIP        string         `xml:"privateIpAddress"`
+	PrivateDNS       string         `xml:"privateDnsName"`
+	SourceDestCheck  bool           `xml:"sourceDestCheck"`
+	Type             string         `xml:"interfaceType"`
+	Groups           struct{}       `xml:"groupSet"`
+	Attachment       *attachmentXML `xml:"attachment"`
+	Addresses        []addressXML   `xml:"privateIpAddressesSet>item"`
+	TagsList         []tagXML       `xml:"tagSet>item"`
 }
 
 type attachmentXML struct {
