@@ -10,27 +10,16 @@ import (
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
 
-// Failure is an operation that failed, with the reason and, where there is one, the way to mend it.
-type Failure struct {
-	Op  plan.Op
-	Err error
-}
-
-func (f Failure) Error() string { return fmt.Sprintf("%s: %v", f.Op, f.Err) }
-
-// Unwrap gives the kernel's error.
-func (f Failure) Unwrap() error { return f.Err }
-
 // Apply carries out the operations in their order. One that fails does not keep the others from being carried out,
 // except that nothing after a device that could not be made or brought up is tried: all of it would fail. It returns
 // those that failed; after a failure only Dump says what there is.
-func (k *Kernel) Apply(ops []plan.Op) []Failure {
+func (k *Kernel) Apply(ops []plan.Op) []plan.Failure {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var failures []Failure
+	var failures []plan.Failure
 	for len(ops) > 0 && plan.ForDevice(ops[0]) {
 		if err := k.applyToDevice(ops[0]); err != nil {
-			failures = append(failures, Failure{ops[0], err})
+			failures = append(failures, plan.Failure{Op: ops[0], Err: err})
 			if vital(ops[0]) {
 				return failures
 			}
@@ -112,24 +101,24 @@ func explain(err error) error {
 }
 
 // applyEntries carries out FDB, neighbour and route operations in batches.
-func (k *Kernel) applyEntries(ops []plan.Op) []Failure {
+func (k *Kernel) applyEntries(ops []plan.Op) []plan.Failure {
 	l, err := k.device()
 	if err != nil {
-		return []Failure{{ops[0], err}}
+		return []plan.Failure{{Op: ops[0], Err: err}}
 	}
 	requests := make([]*message, len(ops))
 	for i, op := range ops {
 		requests[i] = k.entryRequest(l.index, op)
 	}
 	errs, err := k.conn.do(requests)
-	var failures []Failure
+	var failures []plan.Failure
 	for i, op := range ops {
 		if errs[i] != nil && !absent(op, errs[i]) {
-			failures = append(failures, Failure{op, explain(errs[i])})
+			failures = append(failures, plan.Failure{Op: op, Err: explain(errs[i])})
 		}
 	}
 	if err != nil {
-		failures = append(failures, Failure{ops[0], fmt.Errorf("and up to %d more, none of which may have been carried out: %w", len(ops)-1, err)})
+		failures = append(failures, plan.Failure{Op: ops[0], Err: fmt.Errorf("and up to %d more, none of which may have been carried out: %w", len(ops)-1, err)})
 	}
 	return failures
 }

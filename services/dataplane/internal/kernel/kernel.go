@@ -97,7 +97,7 @@ func DefaultAddress() (netip.Addr, error) {
 }
 
 // Counters reads the device's counters; ok is false when there is no such device.
-func (k *Kernel) Counters() (c Counters, ok bool, err error) {
+func (k *Kernel) Counters() (c plan.Counters, ok bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l, err := k.device()

@@ -9,20 +9,13 @@ import (
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
 
-// Counters are a device's own, since it was created.
-type Counters struct {
-	RxPackets, TxPackets uint64
-	RxBytes, TxBytes     uint64
-	RxDropped, TxDropped uint64
-}
-
 // link is an interface with what the dataplane may want to know of it.
 type link struct {
 	index    int32
 	loopback bool
 	hasIPv6  bool
 	plan     plan.Link
-	counters Counters
+	counters plan.Counters
 }
 
 const kindVXLAN = "vxlan"
@@ -126,14 +119,14 @@ func parseAFSpec(l *link, b []byte) {
 }
 
 // parseCounters reads struct rtnl_link_stats64 (include/uapi/linux/if_link.h).
-func parseCounters(b []byte) Counters {
+func parseCounters(b []byte) plan.Counters {
 	at := func(i int) uint64 {
 		if len(b) < (i+1)*8 {
 			return 0
 		}
 		return binary.NativeEndian.Uint64(b[i*8:])
 	}
-	return Counters{RxPackets: at(0), TxPackets: at(1), RxBytes: at(2), TxBytes: at(3), RxDropped: at(6), TxDropped: at(7)}
+	return plan.Counters{RxPackets: at(0), TxPackets: at(1), RxBytes: at(2), TxBytes: at(3), RxDropped: at(6), TxDropped: at(7)}
 }
 
 func linkByName(name string) *message {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 // RouteProtocol marks the routes that are ours (`ip route show proto 104`). The kernel and the known routing
@@ -17,11 +19,7 @@ const Overhead = 50
 const autoUnderlayMTU = 1500
 
 // MAC is an Ethernet address.
-type MAC [6]byte
-
-func (m MAC) String() string {
-	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
-}
+type MAC = netaddr.MAC
 
 // MACOf derives the MAC of a VTEP from its IPv4 address: locally administered, unicast, and different for
 // different addresses. Both ends of a tunnel can so be known without asking. It is the zero MAC for anything but IPv4.
@@ -106,6 +104,13 @@ type Conf struct {
 	RPFilter      int
 	SendRedirects int
 	AddrGenNone   bool // no automatic IPv6 link-local address, hence no router solicitations into the tunnel
+}
+
+// Counters are a device's own, since it was created.
+type Counters struct {
+	RxPackets, TxPackets uint64
+	RxBytes, TxBytes     uint64
+	RxDropped, TxDropped uint64
 }
 
 // Rival is a VXLAN device other than ours.

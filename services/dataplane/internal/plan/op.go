@@ -129,3 +129,14 @@ func ForDevice(o Op) bool {
 	}
 	return true
 }
+
+// Failure is an operation that failed, and why; in the error is the way to mend it, where there is one.
+type Failure struct {
+	Op  Op
+	Err error
+}
+
+func (f Failure) Error() string { return fmt.Sprintf("%s: %v", f.Op, f.Err) }
+
+// Unwrap gives the reason.
+func (f Failure) Unwrap() error { return f.Err }

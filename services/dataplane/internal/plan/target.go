@@ -64,9 +64,19 @@ type owner struct {
 	via  netip.Addr
 }
 
-// Entries is how many entries of each sort the target has.
-func (t Target) Entries() (fdb, neighbours, routes int) {
-	return len(t.fdb), len(t.neighbours), len(t.routes)
+// Programmed counts the VTEPs and the pod networks of the target that a has.
+func (t Target) Programmed(a Actual) (vteps, routes int) {
+	for addr, mac := range t.neighbours {
+		if a.Neighbours[addr].MAC == mac && len(a.FDB[mac]) > 0 {
+			vteps++
+		}
+	}
+	for dst, own := range t.routes {
+		if slices.Contains(a.Routes[dst], t.route(dst, own.via)) {
+			routes++
+		}
+	}
+	return vteps, routes
 }
 
 // Compile checks every VTEP by itself and against the others. What cannot be programmed, or would cut off

@@ -46,9 +46,13 @@ func TestCompileRefuses(t *testing.T) {
 
 func TestCompileKeepsWhatIsGoodOfAVTEP(t *testing.T) {
 	target := Compile(desired(vtep("a", "192.168.1.11", "0.0.0.0/0", "100.64.1.7/24", "100.64.1.0/24", "100.65.1.0/24")))
-	fdb, neighbours, routes := target.Entries()
-	if fdb != 1 || neighbours != 1 || routes != 2 || len(target.findings) != 1 {
-		t.Errorf("fdb %d, neighbours %d, routes %d, findings %v", fdb, neighbours, routes, target.findings)
+	a := bare()
+	if vteps, routes := target.Programmed(a); vteps != 0 || routes != 0 {
+		t.Errorf("before: %d VTEPs, %d routes", vteps, routes)
+	}
+	run(&a, target.Plan(a).Ops)
+	if vteps, routes := target.Programmed(a); vteps != 1 || routes != 2 || len(target.findings) != 1 {
+		t.Errorf("%d VTEPs, %d routes, findings %v", vteps, routes, target.findings)
 	}
 }
 

@@ -1,0 +1,79 @@
+// Package config is the dataplane's command line, parsed into typed values.
+package config
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/libs/netaddr"
+)
+
+// Bounds of what the flags accept.
+const (
+	minUnderlayMTU = 626   // leaves 576, the least that IPv4 hosts must accept, inside
+	maxUnderlayMTU = 65535 // IPv4's largest packet
+	maxVNI         = 1<<24 - 1
+)
+
+// Config is what the dataplane is told. The zero NodeIP is "find it".
+type Config struct {
+	daemon.Common
+	NodeIP      netaddr.IPv4 `name:"node-ip" help:"Outer source address of the tunnel, an IPv4 address of this node. When not given: the address of the interface with the default route." placeholder:"ADDR"`
+	UnderlayMTU UnderlayMTU  `name:"underlay-mtu" help:"Largest packet that the path to the hybrid nodes carries, in bytes; the tunnel's MTU is 50 less. auto: the smaller of the network interface's MTU and 1500." default:"auto" placeholder:"BYTES|auto"`
+	VNI         VNI          `name:"vni" help:"VXLAN network identifier. Cilium takes it as the sender's identity; 2 is its 'world'." default:"2" placeholder:"N"`
+	Port        Port         `name:"port" help:"UDP port of the tunnel." default:"8472" placeholder:"N"`
+}
+
+// Parse reads the command line and the environment; see daemon.ParseFlags.
+func Parse(args []string, out io.Writer) (Config, error) {
+	var c Config
+	err := daemon.ParseFlags(daemon.Dataplane, "Keeps the VXLAN tunnel of a hybrid gateway: device, forwarding entries, neighbours and routes.", ":9813", &c, args, out)
+	return c, err
+}
+
+// UnderlayMTU is a number of bytes; 0 is automatic.
+type UnderlayMTU int
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *UnderlayMTU) UnmarshalText(text []byte) error {
+	if string(text) == "auto" {
+		*m = 0
+		return nil
+	}
+	n, err := number(text, minUnderlayMTU, maxUnderlayMTU)
+	if err != nil {
+		return fmt.Errorf("%w, or auto", err)
+	}
+	*m = UnderlayMTU(n)
+	return nil
+}
+
+// VNI is a VXLAN network identifier.
+type VNI uint32
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (v *VNI) UnmarshalText(text []byte) error {
+	n, err := number(text, 1, maxVNI)
+	*v = VNI(n)
+	return err
+}
+
+// Port is a UDP port.
+type Port uint16
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Port) UnmarshalText(text []byte) error {
+	n, err := number(text, 1, 65535)
+	*p = Port(n)
+	return err
+}
+
+func number(text []byte, least, most int) (int, error) {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("%q: want a number from %d to %d", text, least, most)
+	}
+	return n, nil
+}

@@ -1,0 +1,54 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/hybridgateway/gateway/libs/cli"
+)
+
+func TestDefaults(t *testing.T) {
+	c, err := Parse(nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.NodeIP.IsValid() || c.UnderlayMTU != 0 || c.VNI != 2 || c.Port != 8472 || c.HTTPListen != ":9813" || c.SocketDir != "/run/hybrid-gateway" || c.GatewayID == "" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestFlagsAndEnvironment(t *testing.T) {
+	t.Setenv("HYBRID_GATEWAY_NODE_IP", "10.0.1.10")
+	t.Setenv("HYBRID_GATEWAY_UNDERLAY_MTU", "9001")
+	c, err := Parse([]string{"--vni=7", "--port=4789"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.NodeIP.Addr != netip.MustParseAddr("10.0.1.10") || c.UnderlayMTU != 9001 || c.VNI != 7 || c.Port != 4789 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestBadFlags(t *testing.T) {
+	cases := []struct{ arg, want string }{
+		{"--node-ip=fd00::1", "--node-ip"},
+		{"--node-ip=10.0.1", "--node-ip"},
+		{"--underlay-mtu=100", `"100": want a number from 626 to 65535, or auto`},
+		{"--underlay-mtu=big", "--underlay-mtu"},
+		{"--vni=0", `"0": want a number from 1 to 16777215`},
+		{"--vni=16777216", "--vni"},
+		{"--port=70000", `"70000": want a number from 1 to 65535`},
+		{"--http-listen=nowhere", "--http-listen"},
+		{"--nonsense", "nonsense"},
+	}
+	for _, c := range cases {
+		_, err := Parse([]string{c.arg}, io.Discard)
+		var usage *cli.UsageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want one line with %q", c.arg, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
+)
+
+const (
+	// checkInterval is how often the kernel is compared without a reason.
+	checkInterval = time.Minute
+	// checkSpacing is the least time between two checks that changes of the kernel ask for, so that a program that fights us
+	// costs a bounded share of a processor.
+	checkSpacing = 100 * time.Millisecond
+	// counterInterval is how often the device's counters are told to the others.
+	counterInterval = 2 * time.Second
+	// After a failure the next attempt comes after retryFirst, doubling up to retryLast.
+	retryFirst = 100 * time.Millisecond
+	retryLast  = 10 * time.Second
+	// dumpFailures in a row make the tunnel not ready. A single one may be due to a table that never stops changing.
+	dumpFailures = 3
+)
+
+// Kernel is the network that the tunnel is in.
+type Kernel interface {
+	Dump() (plan.Actual, error)
+	Apply(ops []plan.Op) []plan.Failure
+	Counters() (c plan.Counters, ok bool, err error)
+}
+
+// Config is what a Loop needs.
+type Config struct {
+	Device      plan.Device
+	UnderlayMTU int // bytes; 0 is automatic
+	Source      netip.Addr
+	Kernel      Kernel
+	// Publish is called with each new state; the context carries the trace of what caused it.
+	Publish func(context.Context, State)
+	Log     *slog.Logger
+	Tracer  trace.Tracer
+	Metrics *Metrics
+}
+
+// Loop keeps one tunnel.
+type Loop struct {
+	Config
+	items    map[string]Item
+	complete bool // items are from a whole snapshot
+	target   plan.Target
+
+	actual plan.Actual // picture of the kernel
+	stale  bool        // the picture must be read anew
+	// What the last attempt found: reasons why the tunnel does not work, and what else is wrong.
+	blocked   []string
+	problems  map[string]bool
+	dumpFails int
+
+	state     State
+	published bool
+	check     *time.Timer // next check that something asked for
+	lastCheck time.Time
+	retry     time.Duration
+}
+
+// NewLoop makes a loop.
+func NewLoop(c Config) *Loop {
+	l := &Loop{Config: c, items: map[string]Item{}, stale: true, problems: map[string]bool{}, retry: retryFirst}
+	l.compile()
+	return l
+}
+
+// Run works until ctx ends; the error is ctx's. It programs the device at once, and VTEPs as updates tell them.
+func (l *Loop) Run(ctx context.Context, updates <-chan feed.Update[Item], changes <-chan plan.Change) error {
+	l.check = time.NewTimer(0)
+	defer l.check.Stop()
+	regular := time.NewTicker(checkInterval)
+	defer regular.Stop()
+	counters := time.NewTicker(counterInterval)
+	defer counters.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case u := <-updates:
+			l.onUpdates(ctx, u, updates)
+		case c := <-changes:
+			l.onChanges(c, changes)
+		case <-l.check.C:
+			l.reconcile(ctx, "check")
+		case <-regular.C:
+			l.stale = true
+			l.reconcile(ctx, "regular check")
+		case <-counters.C:
+			l.publish(ctx)
+		}
+	}
+}
+
+// onUpdates takes in an update and all that have queued up behind it, so that a burst is one plan.
+func (l *Loop) onUpdates(ctx context.Context, u feed.Update[Item], more <-chan feed.Update[Item]) {
+	var cause feed.Trace
+	changed := false
+	for range cap(more) + 1 {
+		if u.Trace.Parent != "" {
+			cause = u.Trace
+		}
+		changed = l.takeIn(u) || changed
+		select {
+		case u = <-more:
+			continue
+		default:
+		}
+		break
+	}
+	if changed {
+		l.compile()
+		l.reconcile(cause.Context(ctx), "vteps")
+	}
+}
+
+func (l *Loop) takeIn(u feed.Update[Item]) (changed bool) {
+	switch {
+	case u.Snapshot != nil:
+		l.Log.Info("vtep snapshot received", "vteps", len(u.Snapshot))
+		l.items, l.complete = u.Snapshot, true
+		return true
+	case u.Change != nil && u.Change.Kind == feed.Upsert:
+		l.items[u.Change.Key] = u.Change.Value
+		return true
+	case u.Change != nil:
+		delete(l.items, u.Change.Key)
+		return true
+	case u.Lost != nil:
+		l.Log.Warn("vtep stream lost, everything stays as it is", "error", u.Lost)
+	case u.Connected:
+		l.Log.Info("vtep stream resumed")
+	}
+	return false
+}
+
+func (l *Loop) compile() {
+	vteps := make([]plan.VTEP, 0, len(l.items))
+	for _, i := range l.items {
+		if i.Admitted {
+			vteps = append(vteps, i.VTEP)
+		}
+	}
+	l.target = plan.Compile(plan.Desired{
+		Device: l.Device, UnderlayMTU: l.UnderlayMTU, Source: l.Source, VTEPs: vteps, Complete: l.complete,
+	})
+}
+
+// onChanges looks at the kernel's notifications and asks for a check when one of them is news.
+func (l *Loop) onChanges(c plan.Change, more <-chan plan.Change) {
+	for range cap(more) + 1 {
+		if !l.stale && !l.target.Explains(l.actual, c) {
+			l.Log.Debug("kernel changed", "kind", c.Kind.String(), "device", c.Device, "gone", c.Gone)
+			l.stale = true
+			l.checkIn(max(0, checkSpacing-time.Since(l.lastCheck)))
+		}
+		select {
+		case c = <-more:
+			continue
+		default:
+		}
+		return
+	}
+}
+
+func (l *Loop) checkIn(d time.Duration) { l.check.Reset(d) }
+
+// reconcile brings the kernel to the target, or to what can be had of it, and publishes the outcome.
+func (l *Loop) reconcile(ctx context.Context, cause string) {
+	start := time.Now()
+	if l.stale && !l.readKernel(ctx, start) {
+		return
+	}
+	r := l.target.Plan(l.actual)
+	var failures []plan.Failure
+	if len(r.Ops) > 0 {
+		ctx, failures = l.apply(ctx, start, cause, r.Ops)
+	}
+	l.judge(r, failures)
+	if len(failures) == 0 {
+		l.retry = retryFirst
+	} else if l.readKernel(ctx, start) {
+		l.again()
+	}
+	l.publish(ctx)
+}
+
+func (l *Loop) readKernel(ctx context.Context, start time.Time) bool {
+	l.lastCheck = start
+	actual, err := l.Kernel.Dump()
+	if err != nil {
+		l.dumpFails++
+		l.Log.Warn("kernel could not be read", "error", err, "failures", l.dumpFails)
+		l.Metrics.failed(ctx, "dump")
+		if l.dumpFails >= dumpFailures || !l.published {
+			l.blocked = []string{fmt.Sprintf("the kernel's network cannot be read: %v", err)}
+			l.publish(ctx)
+		}
+		l.again()
+		return false
+	}
+	l.actual, l.stale, l.dumpFails = actual, false, 0
+	return true
+}
+
+// again asks for another attempt, later each time.
+func (l *Loop) again() {
+	l.stale = true
+	l.checkIn(l.retry)
+	l.retry = min(2*l.retry, retryLast)
+}
