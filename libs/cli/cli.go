@@ -41,9 +41,10 @@ func Usagef(format string, args ...any) error {
 
 // Parse fills config, a pointer to a struct with kong tags
 // (https://github.com/alecthomas/kong), from args and the environment. If config
-// has a Validate method it is called last. Help and version are written to out.
-// The error is ErrHelp or a *UsageError.
-func Parse(p Program, config any, args []string, out io.Writer) error {
+// has a Validate method it is called last. Help and version are written to out. It
+// returns the name of the chosen command, if config has commands. The error is
+// ErrHelp or a *UsageError.
+func Parse(p Program, config any, args []string, out io.Writer) (command string, err error) {
 	exited := false
 	parser, err := kong.New(config,
 		kong.Name(p.Name),
@@ -57,16 +58,16 @@ func Parse(p Program, config any, args []string, out io.Writer) error {
 		kong.ValueFormatter(describe),
 	)
 	if err != nil {
-		return fmt.Errorf("flags of %s: %w", p.Name, err)
+		return "", fmt.Errorf("flags of %s: %w", p.Name, err)
 	}
-	_, err = parser.Parse(args)
+	parsed, err := parser.Parse(args)
 	switch {
 	case exited:
-		return ErrHelp
+		return "", ErrHelp
 	case err != nil:
-		return &UsageError{oneLine(err)}
+		return "", &UsageError{oneLine(err)}
 	}
-	return nil
+	return parsed.Command(), nil
 }
 
 // describe is a flag's help text with its default and its environment variable.

@@ -38,12 +38,13 @@ type Common struct {
 // ParseFlags fills config, a pointer to a struct that embeds Common; see cli.Parse.
 // httpListen is the service's default for --http-listen.
 func ParseFlags(name, summary, httpListen string, config any, args []string, out io.Writer) error {
-	return cli.Parse(cli.Program{
+	_, err := cli.Parse(cli.Program{
 		Name:    name,
 		Summary: summary,
 		Env:     cli.ServiceEnv,
 		Vars:    kong.Vars{"http_listen": httpListen},
 	}, config, args, out)
+	return err
 }
 
 // AfterApply is called by kong when the flags have their values. It fills in the

@@ -1,0 +1,87 @@
+package render_test
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
+	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
+	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
+	"github.com/hybridgateway/gateway/tools/hgctl/internal/render"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what is rendered into testdata")
+
+var now = timestamppb.New(time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC))
+
+func TestTable(t *testing.T) {
+	for name, status := range map[string]*adminv1.Status{"healthy": healthy(), "troubled": troubled(), "empty": {}} {
+		t.Run(name, func(t *testing.T) {
+			var got strings.Builder
+			if err := render.Table(&got, status); err != nil {
+				t.Fatal(err)
+			}
+			golden := "testdata/" + name + ".txt"
+			if *rewrite {
+				if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.String() != string(want) {
+				t.Errorf("got:\n%s\nwant:\n%s", got.String(), want)
+			}
+		})
+	}
+}
+
+func healthy() *adminv1.Status {
+	up := func(name string) *adminv1.ServiceStatus {
+		return &adminv1.ServiceStatus{Name: name, Connected: true, Since: now, Revision: 12}
+	}
+	return &adminv1.Status{
+		GatewayId: "gw1", Version: "v1.2.3", Time: now,
+		Services: []*adminv1.ServiceStatus{up("election"), up("vtep-registry"), up("dataplane"), up("route-sync")},
+		Shards: []*adminv1.ShardStatus{{
+			Leadership: &leadershipv1.Leadership{
+				Shard: "default", Epoch: 7, Role: leadershipv1.Role_ROLE_ACTIVE, HolderConverged: true,
+				Holder: &leadershipv1.Gateway{Id: "gw1", NodeIp: "10.0.1.10", EniId: "eni-1", Zone: "eu-west-1a", VtepMac: "02:00:0a:00:01:0a"},
+			},
+			ValidFor: durationpb.New(1734 * time.Millisecond), ConvergedEpoch: 7,
+		}},
+		Tunnels: []*tunnelv1.Tunnel{{
+			Device: "hybrid_vxlan0", Ready: true, VtepIp: "10.0.1.10", Mac: "02:00:0a:00:01:0a", Mtu: 1450, Vni: 2, Port: 8472,
+			Vteps: 2, Routes: 3, Counters: &tunnelv1.Counters{RxPackets: 100, TxPackets: 90},
+		}},
+		Vteps: []*vtepsv1.Vtep{
+			{Node: "node1", Ip: "192.168.1.11", PodCidrs: []string{"100.64.1.0/24"}, State: vtepsv1.State_STATE_ADMITTED},
+			{Node: "node2", Ip: "192.168.1.12", PodCidrs: []string{"100.64.2.0/24", "100.65.2.0/24"}, State: vtepsv1.State_STATE_ADMITTED},
+		},
+		Routes: []*routesv1.Route{
+			{TableId: "rtb-1", Destination: "100.64.0.0/16", Target: "eni-1", State: routesv1.State_STATE_IN_SYNC, Epoch: 7},
+			{TableId: "rtb-2", Destination: "100.64.0.0/16", Target: "eni-1", State: routesv1.State_STATE_IN_SYNC, Epoch: 7},
+		},
+	}
+}
+
+func troubled() *adminv1.Status {
+	s := healthy()
+	s.Services[1] = &adminv1.ServiceStatus{Name: "vtep-registry", Since: now, Error: "connection refused"}
+	s.Shards[0].Leadership = &leadershipv1.Leadership{Shard: "default", Epoch: 8, Role: leadershipv1.Role_ROLE_STANDBY}
+	s.Tunnels[0].Ready, s.Tunnels[0].Reason = false, "net.ipv4.ip_forward is 0: set it to 1"
+	s.Tunnels[0].Problems = []string{"route 100.64.9.0/24: another route is there"}
+	s.Vteps[1].State, s.Vteps[1].Reason = vtepsv1.State_STATE_QUARANTINED, "100.64.2.0/24 is node1's\x1b[31m\tred"
+	s.Routes[0].State, s.Routes[0].Target, s.Routes[0].Detail = routesv1.State_STATE_CONFLICT, "tgw-1", "points to a transit gateway: left alone"
+	return s
+}
