@@ -35,6 +35,19 @@ const (
 	MetricTunnelApplyDuration = "eks_hybrid_gateway_tunnel_apply_duration"
 )
 
+// route-sync's metrics.
+const (
+	// MetricRouteCalls counts calls to EC2 (_total); labels action and outcome.
+	MetricRouteCalls = "eks_hybrid_gateway_route_ec2_calls"
+	// MetricRouteDriftRepairs counts routes put back after somebody changed or deleted them (_total).
+	MetricRouteDriftRepairs = "eks_hybrid_gateway_route_drift_repairs"
+	// MetricRoutes is the number of routes that are wanted; label state: unowned, in-sync,
+	// pending, conflict, error.
+	MetricRoutes = "eks_hybrid_gateway_routes"
+	// MetricRouteTakeover is the time from the leadership event until all routes are in place.
+	MetricRouteTakeover = "eks_hybrid_gateway_route_takeover_duration"
+)
+
 // Names of log fields and span attributes that several services use.
 const (
 	KeyError   = "error"
