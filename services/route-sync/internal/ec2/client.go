@@ -1,0 +1,97 @@
+package ec2
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hybridgateway/gateway/services/route-sync/internal/plan"
+)
+
+const (
+	// callTimeout bounds one call, connection and TLS handshake included.
+	callTimeout = 2 * time.Second
+	// idleTimeout is how long an unused connection is kept. Warm uses each more often.
+	idleTimeout = 5 * time.Minute
+	// spare connections are for reads beside the writes.
+	spare = 4
+)
+
+// Options say how to talk to EC2.
+type Options struct {
+	// Region is used instead of the default chain's when it is not empty.
+	Region string
+	// Parallel is how many calls may be under way at once.
+	Parallel int
+	// Tracer makes a span for each write, and for each read within a recorded span.
+	Tracer trace.Tracer
+	// OnCall is called when a call to the API has ended.
+	OnCall func(action string, outcome plan.Outcome)
+}
+
+// Client talks to EC2. It is safe for concurrent use.
+type Client struct {
+	api     *ec2.Client
+	http    *gate
+	options Options
+}
+
+// Open makes a client. It makes no call, but the default chain may read files.
+func Open(ctx context.Context, o Options) (*Client, error) {
+	cfg, err := load(ctx, o.Region, o.Parallel)
+	if err != nil {
+		return nil, err
+	}
+	buildable, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		return nil, fmt.Errorf("load the AWS configuration: it has an HTTP client of type %T", cfg.HTTPClient)
+	}
+	transport := buildable.GetTransport()
+	http := &gate{transport: transport, client: http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	return &Client{
+		options: o,
+		http:    http,
+		api: ec2.NewFromConfig(cfg, func(e *ec2.Options) {
+			e.HTTPClient = http
+			e.Retryer = aws.NopRetryer{}
+		}),
+	}, nil
+}
+
+// Close closes the connections that are not in use.
+func (c *Client) Close() { c.http.transport.CloseIdleConnections() }
+
+// load reads the SDK's default configuration, with a pool of connections large enough that parallel
+// calls do not wait for TLS handshakes.
+func load(ctx context.Context, region string, parallel int) (aws.Config, error) {
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConns = 0
+		t.MaxIdleConnsPerHost = parallel + spare
+		t.IdleConnTimeout = idleTimeout
+		t.TLSHandshakeTimeout = callTimeout
+		if t.TLSClientConfig == nil {
+			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		t.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	})
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
+	if region != "" {
+		options = append(options, config.WithRegion(region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("load the AWS configuration: %w", err)
+	}
+	return cfg, nil
+}

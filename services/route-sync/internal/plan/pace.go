@@ -1,0 +1,73 @@
+package plan
+
+import "time"
+
+// never is a time that does not come.
+const never = time.Duration(1<<63 - 1)
+
+// backoff is an exponential wait.
+type backoff struct{ first, most time.Duration }
+
+// after is how long to wait after the nth failure in a row, n from 1.
+func (b backoff) after(n int) time.Duration {
+	wait := b.first
+	for range n - 1 {
+		if wait >= b.most {
+			break
+		}
+		wait *= 2
+	}
+	return min(wait, b.most)
+}
+
+// transient is for failures that may be over in a moment.
+func transient() backoff { return backoff{50 * time.Millisecond, 10 * time.Second} }
+
+// stubborn is for failures that somebody has to mend.
+func stubborn() backoff { return backoff{5 * time.Second, time.Minute} }
+
+const (
+	// paceFirst is the time between two writes once EC2 has throttled: its bucket gains about five
+	// calls in a second.
+	paceFirst = 200 * time.Millisecond
+	paceMost  = 3200 * time.Millisecond
+	// paceCalm is how long nothing may be throttled until the pace is raised: about the time in
+	// which the bucket is full again.
+	paceCalm = 10 * time.Second
+)
+
+// pace slows writes down after EC2 has throttled one. The zero pace does not limit.
+type pace struct {
+	interval  time.Duration
+	next      time.Duration // no write starts earlier
+	changedAt time.Duration
+}
+
+// throttled notes that a write that began at startedAt was refused. Of a burst of refused writes
+// only the first counts.
+func (p *pace) throttled(startedAt, now time.Duration) {
+	if p.interval > 0 && startedAt < p.changedAt {
+		return
+	}
+	p.interval = min(max(2*p.interval, paceFirst), paceMost)
+	p.changedAt = now
+	p.next = now + p.interval
+}
+
+// started notes that a write begins.
+func (p *pace) started(now time.Duration) {
+	if p.interval == 0 {
+		return
+	}
+	if p.interval > paceFirst && now-p.changedAt > paceCalm {
+		p.interval, p.changedAt = p.interval/2, now
+	}
+	p.next = now + p.interval
+}
+
+// idle notes that there is nothing to write.
+func (p *pace) idle(now time.Duration) {
+	if p.interval > 0 && now-p.changedAt > paceCalm && now-p.next > paceCalm {
+		*p = pace{}
+	}
+}
