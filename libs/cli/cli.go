@@ -114,4 +114,3 @@ func Version() string {
 
 // stamp is set by the linker: -X github.com/hybridgateway/gateway/libs/cli.stamp=v1.2.3.
 var stamp string
-

@@ -68,8 +68,7 @@ func (s *Server) ServeOn(ctx context.Context, listener net.Listener) error {
 	timer := time.AfterFunc(stopGrace, s.Stop)
 	defer timer.Stop()
 	s.GracefulStop()
-	<-served
-	return nil
+	return <-served
 }
 
 // ServeSocket is ServeOn for the unix socket of the given path; see ListenSocket.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ func TestMetricNames(t *testing.T) {
 	failures.Add(t.Context(), 2)
 
 	w := httptest.NewRecorder()
-	tel.Metrics.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	tel.Metrics.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, want := range []string{
 		`eks_hybrid_gateway_lease_holder{pod="gw1"} 1`,
 		`eks_hybrid_gateway_vtep_count 3`,

@@ -104,22 +104,20 @@ func (s session) status(ctx context.Context) error {
 func (s session) watch(ctx context.Context) error {
 	wait := &backoff.ExponentialBackOff{InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.2, MaxInterval: 3 * time.Second}
 	wait.Reset()
-	for ctx.Err() == nil {
+	for {
 		shown, err := s.watchOnce(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if shown {
 			wait.Reset()
 		}
-		delay := wait.NextBackOff()
-		fmt.Fprintf(s.errOut, "hgctl: %v; trying again\n", client.Explain(s.target, err))
+		if ctx.Err() == nil {
+			fmt.Fprintf(s.errOut, "hgctl: %v; trying again\n", client.Explain(s.target, err))
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(delay):
+			return ctx.Err()
+		case <-time.After(wait.NextBackOff()):
 		}
 	}
-	return nil
 }
 
 func (s session) watchOnce(ctx context.Context) (shown bool, err error) {

@@ -115,7 +115,7 @@ func section(b *strings.Builder, header string, rows int, none string, line func
 	for i := range rows {
 		fmt.Fprintln(w, line(i))
 	}
-	w.Flush() // into memory, where nothing fails
+	_ = w.Flush() // into memory, where nothing fails
 	b.WriteString("\n")
 	for l := range strings.Lines(table.String()) {
 		b.WriteString(strings.TrimRight(l, " \n") + "\n")
