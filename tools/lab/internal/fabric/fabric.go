@@ -67,6 +67,7 @@ type Fabric struct {
 	ports    []Port
 	wan      bool
 	numbers  map[string]int // kernel number of each routing table
+	indexes  map[string]int // kernel number of each device
 	have     Programme
 	failed   error // of the last update
 }
@@ -81,6 +82,7 @@ func New(c Config) (*Fabric, error) {
 		config:  c,
 		filter:  nft.NewTable(c.Host, nftables.TableFamilyIPv4, "fabric"),
 		numbers: map[string]int{},
+		indexes: map[string]int{},
 		have:    Programme{Routes: map[RouteKey]Hop{}, Rules: map[string]string{}, Checked: map[string]bool{}},
 	}
 	if err := c.Host.Quiet(); err != nil {
@@ -259,7 +261,7 @@ func (f *Fabric) programme() error {
 			continue
 		}
 		f.have.Apply(op)
-		f.config.Log.Debug("fabric reprogrammed", "op", op.String(), "revision", f.snapshot.Revision)
+		f.config.Log.Debug("fabric reprogrammed", "op", op, "revision", f.snapshot.Revision)
 	}
 	f.failed = errors.Join(errs...)
 	if f.failed != nil {
@@ -313,12 +315,22 @@ func (f *Fabric) kernelRoute(k RouteKey, hop Hop) (*netlink.Route, error) {
 		device = WANPort
 		r.Gw, r.Flags = wanLinkWAN.Addr().AsSlice(), int(netlink.FLAG_ONLINK)
 	}
+	var err error
+	r.LinkIndex, err = f.index(device)
+	return r, err
+}
+
+// index looks up a device's number; it does not change while the device lives.
+func (f *Fabric) index(device string) (int, error) {
+	if i, ok := f.indexes[device]; ok {
+		return i, nil
+	}
 	l, err := f.config.Host.Link(device)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	r.LinkIndex = l.Attrs().Index
-	return r, nil
+	f.indexes[device] = l.Attrs().Index
+	return l.Attrs().Index, nil
 }
 
 func (f *Fabric) kernelRule(op Op) *netlink.Rule {

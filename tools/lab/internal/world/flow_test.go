@@ -1,6 +1,9 @@
 package world_test
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/netip"
 	"testing"
 	"time"
@@ -174,5 +177,45 @@ func TestPrivilegedNodesDoAsCilium(t *testing.T) {
 	must(t, err)
 	if there.Received != 0 || c.WrongVNI < 50 {
 		t.Errorf("VNI 7: %s; %d counted as wrong", there, c.WrongVNI)
+	}
+}
+
+func TestPrivilegedStreamsFit(t *testing.T) {
+	w, _ := tunnelled(t, "s", world.Options{Nodes: 1})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	const size = 16 << 20
+	for _, way := range []struct{ from, to, addr string }{
+		{"ec2-1", "node1-pod1", "100.64.1.10:5001"},
+		{"node1-pod1", "ec2-1", "10.0.1.20:5001"},
+	} {
+		l, err := hostOf(t, w, way.to).Listen(ctx, "tcp4", way.addr)
+		must(t, err)
+		sent := make(chan error, 1)
+		go func() {
+			c, err := hostOf(t, w, way.from).Dial(ctx, "tcp4", way.addr)
+			if err == nil {
+				_, err = c.Write(make([]byte, size))
+				err = errors.Join(err, c.Close())
+			}
+			sent <- err
+		}()
+		c, err := l.Accept()
+		must(t, err)
+		must(t, c.SetDeadline(time.Now().Add(time.Minute)))
+		start := time.Now()
+		n, err := io.Copy(io.Discard, c)
+		must(t, err)
+		must(t, <-sent)
+		must(t, errors.Join(c.Close(), l.Close()))
+		if n != size {
+			t.Errorf("%s -> %s: %d bytes, want %d", way.from, way.to, n, size)
+		}
+		t.Logf("%s -> %s: %.1f Gbit/s", way.from, way.to, float64(n)*8/time.Since(start).Seconds()/1e9)
+	}
+	for _, name := range []string{"gw1", "node1", "fabric", "wan"} {
+		if n := snmp(t, hostOf(t, w, name), "Ip:", "FragCreates"); n != 0 {
+			t.Errorf("%s made %d fragments", name, n)
+		}
 	}
 }

@@ -110,8 +110,8 @@ func nodes(n int) []onprem.Spec {
 	return list
 }
 
-// podAddr is the address of a node's pod in one of its CIDRs.
-func podAddr(cidr netip.Prefix) netip.Addr {
+// PodAddr is the address of a node's first pod in one of its pod CIDRs.
+func PodAddr(cidr netip.Prefix) netip.Addr {
 	a := cidr.Masked().Addr()
 	for range 10 {
 		a = a.Next()

@@ -26,7 +26,7 @@ func (w *World) AddNode(s onprem.Spec) (*onprem.Node, error) {
 		return nil, errors.Join(fmt.Errorf("add node %s: %w", s.Name, err), h.Close())
 	}
 	for i, cidr := range s.PodCIDRs {
-		if _, err := w.AddPod(n, fmt.Sprintf("pod%d", i+1), cidr); err != nil {
+		if _, err := w.AddPod(n, fmt.Sprintf("pod%d", i+1), PodAddr(cidr)); err != nil {
 			return nil, errors.Join(fmt.Errorf("add node %s: %w", s.Name, err), netns.Destroy(n.Hosts()...))
 		}
 	}
@@ -46,9 +46,10 @@ func (w *World) buildNode(h *netns.Host, s onprem.Spec) (*onprem.Node, error) {
 	return onprem.New(h, s)
 }
 
-// AddPod adds a pod to a node; its address is the tenth of cidr.
-func (w *World) AddPod(n *onprem.Node, name string, cidr netip.Prefix) (*onprem.Pod, error) {
-	return n.AddPod(w.options.Prefix+n.Name+"-"+name, name, podAddr(cidr))
+// AddPod adds a pod to a node, with a name that is unique on the node and at
+// most 12 characters long.
+func (w *World) AddPod(n *onprem.Node, name string, ip netip.Addr) (*onprem.Pod, error) {
+	return n.AddPod(w.options.Prefix+n.Name+"-"+name, name, ip)
 }
 
 // RemoveNode takes a node and its pods away, as if its power were cut for good.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,6 +26,12 @@ import (
 // icmpSent reads how many destination-unreachable messages a host has sent.
 func icmpSent(t testing.TB, h *netns.Host) int {
 	t.Helper()
+	return snmp(t, h, "Icmp:", "OutDestUnreachs")
+}
+
+// snmp reads one of a host's protocol counters.
+func snmp(t testing.TB, h *netns.Host, protocol, name string) int {
+	t.Helper()
 	var names, values []string
 	must(t, h.Do(func() error {
 		f, err := os.Open("/proc/thread-self/net/snmp")
@@ -33,21 +40,19 @@ func icmpSent(t testing.TB, h *netns.Host) int {
 		}
 		defer f.Close()
 		for s := bufio.NewScanner(f); s.Scan(); {
-			if fields := strings.Fields(s.Text()); fields[0] == "Icmp:" {
+			if fields := strings.Fields(s.Text()); fields[0] == protocol {
 				names, values = values, fields
 			}
 		}
 		return nil
 	}))
-	for i, n := range names {
-		if n == "OutDestUnreachs" {
-			v, err := strconv.Atoi(values[i])
-			must(t, err)
-			return v
-		}
+	i := slices.Index(names, name)
+	if i < 0 {
+		t.Fatalf("no counter %s %s", protocol, name)
 	}
-	t.Fatal("no ICMP counters")
-	return 0
+	v, err := strconv.Atoi(values[i])
+	must(t, err)
+	return v
 }
 
 func TestPrivilegedPowerOffIsSilentAndForgets(t *testing.T) {

@@ -1,9 +1,13 @@
 package world_test
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 
 	"github.com/hybridgateway/gateway/tools/ec2standin"
@@ -38,9 +42,62 @@ func stand(t *testing.T, kind string, o world.Options) (*world.World, *ec2standi
 	return w, o.EC2
 }
 
-func TestPrivilegedBuild(t *testing.T) {
-	w, _ := stand(t, "w", world.Options{})
-	for _, h := range w.Hosts() {
-		t.Log(h.Name())
+func TestPrivilegedTheMachineItselfIsLeftAlone(t *testing.T) {
+	before := machineNetwork(t)
+	w, _ := stand(t, "m", world.Options{Gateways: 3, RouteTables: 12})
+	if during := machineNetwork(t); during != before {
+		t.Errorf("network of the machine while the world stands:\n%s\nwas:\n%s", during, before)
 	}
+	if n := len(w.RouteTables()); n != 12 {
+		t.Errorf("%d route tables, want 12", n)
+	}
+	if n := len(w.Gateways()); n != 3 {
+		t.Errorf("%d gateways, want 3", n)
+	}
+	if _, err := w.Host("nobody"); err == nil {
+		t.Error("found a host that does not exist")
+	}
+	if _, err := w.Machine("node1"); err == nil {
+		t.Error("a node is not a VPC host")
+	}
+	if err := w.PowerOff("node1"); err == nil {
+		t.Error("power is for VPC hosts")
+	}
+	if err := w.Partition("gw1", "nobody"); err == nil {
+		t.Error("cut off a host that does not exist")
+	}
+	must(t, w.Close())
+	if after := machineNetwork(t); after != before {
+		t.Errorf("network of the machine after the world:\n%s\nwas:\n%s", after, before)
+	}
+}
+
+// machineNetwork describes the root namespace.
+func machineNetwork(t testing.TB) string {
+	t.Helper()
+	var b strings.Builder
+	links, err := netlink.LinkList()
+	must(t, err)
+	for _, l := range links {
+		fmt.Fprintln(&b, l.Attrs().Index, l.Attrs().Name)
+	}
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	must(t, err)
+	for _, a := range addrs {
+		fmt.Fprintln(&b, a.IPNet)
+	}
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	must(t, err)
+	for _, r := range routes {
+		fmt.Fprintln(&b, r)
+	}
+	rules, err := netlink.RuleList(netlink.FAMILY_V4)
+	must(t, err)
+	for _, r := range rules {
+		fmt.Fprintln(&b, r)
+	}
+	forward, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+	must(t, err)
+	fmt.Fprintf(&b, "forward %s", forward)
+	return b.String()
 }
