@@ -1,0 +1,142 @@
+package term
+
+import "time"
+
+// decide starts the write that is due, if one is and none is under way.
+func (t *Term) decide() {
+	switch {
+	case t.stopping:
+		t.decideStop()
+	case !t.known || t.attempt != nil:
+	case t.leading && t.present:
+		if t.now >= t.renewAt() {
+			t.renew()
+		}
+	default:
+		at, cause, ok := t.takeable()
+		if ok && t.now >= max(at, t.retryAt(TakeOver)) {
+			t.takeOver(cause)
+		}
+	}
+}
+
+// takeable tells from when on, and why, this gateway may take the record; ok is false
+// when it may not, however long it waits.
+func (t *Term) takeable() (at time.Duration, cause Cause, ok bool) {
+	switch r := t.record; {
+	case t.leading && !t.present:
+		// Somebody deleted the record under us; others leave it alone for a while.
+		return t.now, Vacant, true
+	case !t.local.Standing:
+		return 0, 0, false
+	case !t.present && !t.held:
+		return t.now, Vacant, true
+	case !t.present:
+		// Its last holder may not know yet that it was deleted.
+		return t.changed + t.config.LeaseDuration, Vacant, true
+	case r.Holder.ID == "" && r.Handover != nil:
+		return t.now, HandedOver, true
+	case r.Holder.ID == "":
+		return t.now, Vacant, true
+	case t.mine() || t.inherited:
+		return t.now, Restarted, true
+	default:
+		stated := min(r.Duration, maxForeignDuration)
+		return t.changed + max(t.config.LeaseDuration, stated), Expired, true
+	}
+}
+
+func (t *Term) takeOver(cause Cause) {
+	c := CompareAndSwap{
+		Record:  Record{Holder: t.local.Gateway, Epoch: t.highest + 1},
+		Purpose: TakeOver,
+		Cause:   cause,
+	}
+	if cause == Expired {
+		c.LastSign = t.changed
+	}
+	t.write(c)
+}
+
+// renewAt is when the leader's next renewal is due.
+func (t *Term) renewAt() time.Duration {
+	if t.announce && t.routes == t.epoch {
+		return t.now
+	}
+	return max(t.retryAt(TakeOver), t.retryAt(Renew), t.retryAt(Converge))
+}
+
+func (t *Term) renew() {
+	t.announce = false
+	c := CompareAndSwap{
+		Record:  Record{Holder: t.local.Gateway, Epoch: t.epoch},
+		Purpose: Renew,
+	}
+	if t.routes == t.epoch {
+		c.Record.Converged = t.epoch
+		if !t.record.converged() {
+			c.Purpose = Converge
+		}
+	}
+	t.write(c)
+}
+
+// retryAt is when a write of the given purpose may start again.
+func (t *Term) retryAt(p Purpose) time.Duration {
+	start, tried := t.started[p]
+	if !tried {
+		return t.now
+	}
+	return start + t.config.RetryPeriod
+}
+
+// write completes the write and starts it.
+func (t *Term) write(c CompareAndSwap) {
+	t.writes++
+	c.Record.Incarnation = t.config.Incarnation
+	c.Record.Write = t.writes
+	c.Record.Duration = t.config.LeaseDuration
+	c.Previous = t.record
+	c.Timeout = t.config.RenewDeadline / 2
+	if t.present {
+		c.Expected = t.version
+	}
+	t.started[c.Purpose] = t.now
+	t.attempt = &attempt{purpose: c.Purpose, cause: c.Cause, record: c.Record, start: t.now, base: t.version}
+	t.do(c)
+}
+
+// releasable tells whether the record is ours to give up.
+func (t *Term) releasable() bool { return t.mine() || t.inherited }
+
+// decideStop gives up the record if it is ours, waits for the successor, and ends.
+func (t *Term) decideStop() {
+	switch {
+	case !t.known:
+		t.end("the record was never read")
+	case t.now >= t.stopBy:
+		t.end("the hand-over took too long")
+	case t.attempt != nil:
+	case t.releasable():
+		if t.now >= t.retryAt(Release) {
+			handover := t.handover
+			t.write(CompareAndSwap{
+				Record:  Record{Epoch: t.record.Epoch, Handover: &handover},
+				Purpose: Release,
+			})
+		}
+	case !t.released:
+		t.end("there is nothing to hand over")
+	case t.record.Holder.ID == "":
+		if t.now >= t.changed+t.config.LeaseDuration {
+			t.end("nobody took the record")
+		}
+	case t.record.converged():
+		t.end("the successor has converged")
+	}
+}
+
+func (t *Term) end(reason string) {
+	t.done = true
+	t.do(Done{reason})
+}

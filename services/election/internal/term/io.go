@@ -1,0 +1,206 @@
+package term
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Input is one thing that happened: Observation, Result, Candidacy, RoutesConverged, Stop
+// or Tick.
+type Input interface{ input() }
+
+// Observation is the content of the register as it was at some version.
+type Observation struct {
+	// Version orders the states of the register: a greater one is newer. It is the
+	// version at which the record was written, or as of which it was absent.
+	Version uint64
+	// Present is false when there is no record.
+	Present bool
+	Record  Record
+	// Rollback says that the register has truly gone back to an older version, as one
+	// does that was restored from a backup; without it older observations are ignored.
+	Rollback bool
+}
+
+// Result is what became of a CompareAndSwap.
+type Result struct {
+	Write   uint64
+	Outcome Outcome
+	// Version is the new version when Outcome is Swapped.
+	Version uint64
+}
+
+// Outcome of a compare-and-swap.
+type Outcome uint8
+
+const (
+	// Swapped: the record is what was written.
+	Swapped Outcome = iota + 1
+	// Conflict: the register was not as expected, perhaps because an earlier try of the
+	// same write was applied.
+	Conflict
+	// Failed: the write was refused, or never reached the register.
+	Failed
+	// Unknown: the write may have been applied, or may be applied later.
+	Unknown
+)
+
+func (o Outcome) String() string {
+	switch o {
+	case Swapped:
+		return "swapped"
+	case Conflict:
+		return "conflict"
+	case Failed:
+		return "failed"
+	case Unknown:
+		return "unknown"
+	}
+	return "invalid"
+}
+
+// Candidacy says whether this gateway can lead, and what it would put into the record.
+// A leader that loses its candidacy keeps leading.
+type Candidacy struct {
+	Standing bool
+	// Gateway is complete when Standing is true; its ID is ignored.
+	Gateway Gateway
+}
+
+// RoutesConverged says that the VPC's routes point to this gateway under the epoch.
+type RoutesConverged struct{ Epoch uint64 }
+
+// Stop asks to hand over and end. The traceparent goes into the record.
+type Stop struct{ Traceparent string }
+
+// Tick says that a timer set by SetTimer has fired, or just that time has passed.
+type Tick struct{}
+
+func (Observation) input()     {}
+func (Result) input()          {}
+func (Candidacy) input()       {}
+func (RoutesConverged) input() {}
+func (Stop) input()            {}
+func (Tick) input()            {}
+
+// Action is one thing to do: CompareAndSwap, Read, Publish, SetTimer or Done.
+type Action interface {
+	action()
+	// String is the action on one line.
+	String() string
+}
+
+// CompareAndSwap asks to write Record if the register is still at version Expected. The
+// result is to be given back as a Result with the record's Write.
+type CompareAndSwap struct {
+	// Expected is zero when there must be no record.
+	Expected uint64
+	Record   Record
+	Purpose  Purpose
+	// Cause is why the record is taken, when Purpose is TakeOver.
+	Cause Cause
+	// LastSign is when the previous holder last gave a sign of life, when Cause is Expired.
+	LastSign time.Duration
+	// Previous is the record that is replaced; zero when there is none.
+	Previous Record
+	// Timeout is after what the caller gives up and reports Unknown.
+	Timeout time.Duration
+}
+
+// Purpose of a write.
+type Purpose uint8
+
+const (
+	// TakeOver begins a new epoch with this gateway as the holder.
+	TakeOver Purpose = iota + 1
+	// Renew extends the holder's validity.
+	Renew
+	// Converge is a renewal that records that the routes are in place.
+	Converge
+	// Release makes the record vacant.
+	Release
+)
+
+func (p Purpose) String() string {
+	switch p {
+	case TakeOver:
+		return "take-over"
+	case Renew:
+		return "renew"
+	case Converge:
+		return "converge"
+	case Release:
+		return "release"
+	}
+	return "invalid"
+}
+
+// Read asks to read the register now and give what it holds as an Observation, even if it
+// is not new.
+type Read struct{}
+
+// Publish asks to tell the other services.
+type Publish struct{ Leadership Leadership }
+
+// SetTimer asks for a Tick at the given time; it replaces the timer set before. A zero
+// At stops it.
+type SetTimer struct{ At time.Duration }
+
+// Done says that this gateway has nothing more to do with the record. It comes after Stop
+// and is the last action.
+type Done struct{ Reason string }
+
+func (CompareAndSwap) action() {}
+func (Read) action()           {}
+func (Publish) action()        {}
+func (SetTimer) action()       {}
+func (Done) action()           {}
+
+func (a CompareAndSwap) String() string {
+	line := fmt.Sprintf("cas %s expect v%d: %s", a.Purpose, a.Expected, a.Record)
+	if a.Purpose == TakeOver {
+		line += " because " + a.Cause.String()
+	}
+	return line
+}
+
+func (Read) String() string { return "read" }
+
+func (a Publish) String() string {
+	l := a.Leadership
+	line := fmt.Sprintf("publish %s epoch %d holder %s", l.Role, l.Epoch, orNobody(l.Holder.ID))
+	if l.Converged {
+		line += " converged"
+	}
+	if l.ValidUntil != 0 {
+		line += " until " + l.ValidUntil.String()
+	}
+	return line + " because " + l.Cause.String()
+}
+
+func (a SetTimer) String() string { return "timer " + a.At.String() }
+
+func (a Done) String() string { return "done: " + a.Reason }
+
+// String is the record on one line.
+func (r Record) String() string {
+	parts := []string{orNobody(r.Holder.ID), fmt.Sprintf("epoch %d", r.Epoch)}
+	if r.Incarnation != "" {
+		parts = append(parts, fmt.Sprintf("write %s/%d", r.Incarnation, r.Write))
+	}
+	if r.Converged != 0 {
+		parts = append(parts, fmt.Sprintf("converged %d", r.Converged))
+	}
+	if r.Handover != nil {
+		parts = append(parts, "handed over by "+r.Handover.From)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func orNobody(id string) string {
+	if id == "" {
+		return "nobody"
+	}
+	return id
+}

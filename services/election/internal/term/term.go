@@ -1,0 +1,319 @@
+package term
+
+import "time"
+
+// Term is the state of one shard as this gateway knows it. It is not safe for
+// concurrent use.
+type Term struct {
+	config Config
+	// now is the time of the current step.
+	now time.Duration
+
+	// known is true once the register was read for the first time.
+	known   bool
+	version uint64
+	// present and record are the register at version; record is zero when there is none.
+	present bool
+	record  Record
+	// changed is when the record last gave a sign of life.
+	changed time.Duration
+	// held is true once any holder was seen.
+	held bool
+	// inherited is true while the record is the one that was found at the start with our
+	// own ID in it: its writer is dead, since we are running in its place.
+	inherited bool
+	// highest is the greatest epoch ever seen.
+	highest uint64
+
+	local Candidacy
+	// routes is the epoch under which our routes last converged, and announce asks to
+	// record so without waiting for the next renewal.
+	routes   uint64
+	announce bool
+
+	leading    bool
+	epoch      uint64
+	validUntil time.Duration
+
+	// writes counts the writes of this incarnation. attempt is the last one, until it is
+	// known what became of it.
+	writes  uint64
+	attempt *attempt
+	// started holds the start of the last write for each purpose that had one.
+	started map[Purpose]time.Duration
+
+	stopping bool
+	handover Handover
+	stopBy   time.Duration
+	released bool
+
+	// cause is why the step changes what is published, if it does.
+	cause     Cause
+	published Leadership
+	timer     time.Duration
+	done      bool
+	actions   []Action
+}
+
+// attempt is a write whose outcome is not settled.
+type attempt struct {
+	purpose Purpose
+	cause   Cause
+	record  Record
+	start   time.Duration
+	// base is the version that was known when the write started. Once a newer one is
+	// known the write can no longer be applied.
+	base uint64
+	// unresolved is set when the reply did not say whether the write was applied.
+	unresolved bool
+}
+
+// New makes a Term that knows nothing yet.
+func New(c Config) *Term {
+	return &Term{config: c, started: make(map[Purpose]time.Duration)}
+}
+
+// Step takes one input at the time now and returns what is to be done, in order.
+// A time before that of an earlier step counts as that one's.
+func (t *Term) Step(now time.Duration, in Input) []Action {
+	if t.done {
+		return nil
+	}
+	t.now = max(t.now, now)
+	t.actions = nil
+	t.endValidity()
+	switch in := in.(type) {
+	case Observation:
+		t.observe(in)
+	case Result:
+		t.settle(in)
+	case Candidacy:
+		t.stand(in)
+	case RoutesConverged:
+		t.converge(in)
+	case Stop:
+		t.stop(in)
+	case Tick:
+		t.timer = 0
+	}
+	// Others are told that we stopped before the record is given up.
+	t.publish()
+	t.decide()
+	t.setTimer()
+	return t.actions
+}
+
+func (t *Term) do(a Action) { t.actions = append(t.actions, a) }
+
+// endValidity ends a leadership that was not renewed in time.
+func (t *Term) endValidity() {
+	if t.leading && t.now >= t.validUntil {
+		t.leading = false
+		t.cause = Lost
+	}
+}
+
+// observe takes note of what the register holds.
+func (t *Term) observe(o Observation) {
+	if t.known && !o.Rollback && o.Version <= t.version {
+		if o.Version == t.version && t.attempt != nil && t.attempt.unresolved {
+			// The write was not applied. Should it be applied later, the next one will find a
+			// conflict, and then our own record.
+			t.attempt = nil
+		}
+		return
+	}
+	first, before := !t.known, t.record
+	t.see(o.Version, o.Present, o.Record)
+	t.inherited = first && t.record.Holder.ID == t.config.ID && t.record.Incarnation != t.config.Incarnation ||
+		t.inherited && t.record.sameSignOfLife(before)
+
+	switch a := t.attempt; {
+	case a != nil && t.present && t.record.Incarnation == t.config.Incarnation && t.record.Write == a.record.Write:
+		t.attempt = nil
+		t.applied(a)
+	case a != nil && a.unresolved:
+		t.attempt = nil
+	}
+	switch {
+	case t.leading && t.present && !(t.mine() && t.record.Epoch == t.epoch):
+		t.leading = false
+		t.cause = Lost
+	case t.cause != 0:
+	case t.record.converged() && t.record.Epoch == before.Epoch && !before.converged():
+		t.cause = Converged
+	case t.record.Handover != nil:
+		t.cause = HandedOver
+	}
+}
+
+// see makes the given state of the register the known one.
+func (t *Term) see(version uint64, present bool, record Record) {
+	if !present {
+		record = Record{}
+	}
+	if !t.known || present != t.present || !record.sameSignOfLife(t.record) {
+		t.changed = t.now
+	}
+	t.known, t.version, t.present, t.record = true, version, present, record
+	t.held = t.held || record.Holder.ID != ""
+	t.highest = max(t.highest, record.Epoch)
+}
+
+// mine tells whether this incarnation wrote the record and holds it.
+func (t *Term) mine() bool {
+	return t.present && t.record.Holder.ID == t.config.ID && t.record.Incarnation == t.config.Incarnation
+}
+
+// settle takes note of what became of a write.
+func (t *Term) settle(r Result) {
+	a := t.attempt
+	if a == nil || a.record.Write != r.Write {
+		return // an observation has already settled it
+	}
+	superseded := t.version > a.base
+	switch {
+	case r.Outcome == Swapped:
+		t.attempt = nil
+		if r.Version > t.version {
+			t.see(r.Version, true, a.record)
+			t.inherited = false
+			t.applied(a)
+		}
+	case r.Outcome == Failed || superseded:
+		t.attempt = nil
+	default:
+		a.unresolved = true
+		t.do(Read{})
+	}
+}
+
+// applied draws the consequences of a write that is known to be in the register.
+func (t *Term) applied(a *attempt) {
+	until := a.start + t.config.RenewDeadline
+	switch a.purpose {
+	case TakeOver:
+		// When it took too long to learn of the success, the record is ours but we do not
+		// lead; it is taken once more.
+		if until > t.now && !t.stopping {
+			t.leading, t.epoch, t.validUntil = true, a.record.Epoch, until
+			t.cause = a.cause
+		}
+	case Renew, Converge:
+		if t.leading && t.epoch == a.record.Epoch {
+			t.validUntil = max(t.validUntil, until)
+			t.cause = Renewed
+			if a.purpose == Converge {
+				t.cause = Converged
+			}
+		}
+	case Release:
+		t.released = true
+		t.cause = HandedOver
+	}
+}
+
+func (t *Term) stand(c Candidacy) {
+	if !c.Standing {
+		c.Gateway = t.local.Gateway
+	}
+	t.local = c
+	t.local.Gateway.ID = t.config.ID
+}
+
+func (t *Term) converge(c RoutesConverged) {
+	t.highest = max(t.highest, c.Epoch)
+	if c.Epoch != t.routes {
+		t.routes, t.announce = c.Epoch, true
+	}
+}
+
+func (t *Term) stop(s Stop) {
+	if t.stopping {
+		return
+	}
+	t.stopping = true
+	t.handover = Handover{From: t.config.ID, Traceparent: s.Traceparent}
+	t.stopBy = t.now + t.config.HandoverTimeout
+	if t.leading {
+		t.leading = false
+		t.cause = HandedOver
+	}
+}
+
+// publish tells the others what has changed, if anything has.
+func (t *Term) publish() {
+	if !t.known {
+		return
+	}
+	l := Leadership{
+		Shard:     t.config.Shard,
+		Epoch:     t.highest,
+		Holder:    t.record.Holder,
+		Role:      Observer,
+		Converged: t.record.converged(),
+	}
+	switch {
+	case t.leading:
+		l.Role, l.Epoch, l.ValidUntil = Active, t.epoch, t.validUntil
+		if !t.present { // deleted, and about to be made anew
+			l.Holder, l.Converged = t.published.Holder, t.published.Converged
+		}
+	case t.local.Standing && !t.stopping:
+		l.Role = Standby
+	}
+	cause := t.cause
+	t.cause = 0
+	if cause == 0 {
+		cause = Observed
+	}
+	l.Cause = t.published.Cause
+	if l == t.published {
+		return
+	}
+	l.Cause = cause
+	t.published = l
+	t.do(Publish{l})
+}
+
+func (t *Term) setTimer() {
+	next := t.nextTimer()
+	if t.done || next == t.timer {
+		return
+	}
+	t.timer = next
+	t.do(SetTimer{next})
+}
+
+// nextTimer is the next time at which something is due without any input; zero when
+// nothing is.
+func (t *Term) nextTimer() time.Duration {
+	var next time.Duration
+	consider := func(at time.Duration) {
+		if at > t.now && (next == 0 || at < next) {
+			next = at
+		}
+	}
+	if t.leading {
+		consider(t.validUntil)
+	}
+	if t.stopping {
+		consider(t.stopBy)
+	}
+	if !t.known || t.attempt != nil {
+		return next
+	}
+	switch {
+	case t.stopping && t.releasable():
+		consider(t.retryAt(Release))
+	case t.stopping:
+		consider(t.changed + t.config.LeaseDuration)
+	case t.leading && t.present:
+		consider(t.renewAt())
+	default:
+		if at, _, ok := t.takeable(); ok {
+			consider(max(at, t.retryAt(TakeOver)))
+		}
+	}
+	return next
+}
