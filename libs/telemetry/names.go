@@ -48,6 +48,24 @@ const (
 	MetricRouteTakeover = "eks_hybrid_gateway_route_takeover_duration"
 )
 
+// vtep-registry's metrics, besides MetricVtepCount.
+const (
+	// MetricVtepRefusals is the number of claims of nodes that are refused now; label reason.
+	// A node all of whose claims are refused is quarantined.
+	MetricVtepRefusals = "eks_hybrid_gateway_vtep_refusals"
+	// MetricVtepPublishes counts writes of the CiliumVTEPConfig (_total); label outcome:
+	// ok, stale, error, expired.
+	MetricVtepPublishes = "eks_hybrid_gateway_vtep_publishes"
+	// MetricVtepPublishDuration is the time from the wish to write the CiliumVTEPConfig to
+	// the API server's answer.
+	MetricVtepPublishDuration = "eks_hybrid_gateway_vtep_publish_duration"
+	// MetricVtepConfigConflicts is the number of endpoints in other CiliumVTEPConfigs that
+	// overlap the VPC.
+	MetricVtepConfigConflicts = "eks_hybrid_gateway_vtep_config_conflicts"
+	// MetricKubernetesErrors counts failed list and watch calls (_total); label resource.
+	MetricKubernetesErrors = "eks_hybrid_gateway_kubernetes_errors"
+)
+
 // Names of log fields and span attributes that several services use.
 const (
 	KeyError   = "error"
