@@ -1,0 +1,50 @@
+package apiservertest
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestBinaryIsFoundUpward(t *testing.T) {
+	root := t.TempDir()
+	deep := filepath.Join(root, "a", "b")
+	for _, dir := range []string{deep, filepath.Join(root, ".bin")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := filepath.Join(root, ".bin", "controlplane")
+	if err := os.WriteFile(want, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(binaryVariable, "")
+	t.Chdir(deep)
+	got, err := findBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err = filepath.EvalSymlinks(got); err != nil {
+		t.Fatal(err)
+	}
+	if want, err = filepath.EvalSymlinks(want); err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Errorf("found %s, want %s", got, want)
+	}
+}
+
+func TestMissingBinaryIsToldApart(t *testing.T) {
+	t.Setenv(binaryVariable, "")
+	t.Chdir(t.TempDir())
+	if _, err := New(Options{}); !errors.Is(err, ErrNoBinary) {
+		t.Errorf("none built: error %v, want %v", err, ErrNoBinary)
+	}
+	t.Setenv(binaryVariable, "missing")
+	if _, err := New(Options{}); errors.Is(err, ErrNoBinary) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("wrong one named: error %v, want a missing file", err)
+	}
+}
