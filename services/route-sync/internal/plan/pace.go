@@ -29,10 +29,10 @@ func stubborn() backoff { return backoff{5 * time.Second, time.Minute} }
 const (
 	// paceFirst is the time between two writes once EC2 has throttled: its bucket gains about five
 	// calls in a second.
-	paceFirst = 200 * time.Millisecond
-	paceMost  = 3200 * time.Millisecond
-	// paceCalm is how long nothing may be throttled until the pace is raised: about the time in
-	// which the bucket is full again.
+	paceFirst = 220 * time.Millisecond
+	paceMost  = 3 * time.Second
+	// paceCalm is how long nothing may have been written until the pace is forgotten: about the time
+	// in which the bucket is full again.
 	paceCalm = 10 * time.Second
 )
 
@@ -46,28 +46,31 @@ type pace struct {
 // throttled notes that a write that began at startedAt was refused. Of a burst of refused writes
 // only the first counts.
 func (p *pace) throttled(startedAt, now time.Duration) {
-	if p.interval > 0 && startedAt < p.changedAt {
+	if p.interval > 0 && startedAt <= p.changedAt {
 		return
 	}
-	p.interval = min(max(2*p.interval, paceFirst), paceMost)
+	p.interval = min(max(p.interval+p.interval/2, paceFirst), paceMost)
 	p.changedAt = now
 	p.next = now + p.interval
 }
 
+// accepted notes that a write was not refused.
+func (p *pace) accepted(startedAt time.Duration) {
+	if p.interval > 0 && startedAt > p.changedAt {
+		p.interval = max(p.interval-p.interval/8, paceFirst)
+	}
+}
+
 // started notes that a write begins.
 func (p *pace) started(now time.Duration) {
-	if p.interval == 0 {
-		return
+	if p.interval > 0 {
+		p.next = now + p.interval
 	}
-	if p.interval > paceFirst && now-p.changedAt > paceCalm {
-		p.interval, p.changedAt = p.interval/2, now
-	}
-	p.next = now + p.interval
 }
 
 // idle notes that there is nothing to write.
 func (p *pace) idle(now time.Duration) {
-	if p.interval > 0 && now-p.changedAt > paceCalm && now-p.next > paceCalm {
+	if p.interval > 0 && now-max(p.changedAt, p.next) > paceCalm {
 		*p = pace{}
 	}
 }

@@ -79,6 +79,11 @@ func (s *State) WriteDone(w Write, result Result, now time.Duration) {
 		return
 	}
 	r.endedAt = now
+	if result.Outcome == Throttled {
+		s.pace.throttled(r.startedAt, now)
+	} else {
+		s.pace.accepted(r.startedAt)
+	}
 	if w.Epoch != s.epoch {
 		// It says nothing about what was written since under the newer epoch.
 		return
@@ -96,7 +101,6 @@ func (s *State) WriteDone(w Write, result Result, now time.Duration) {
 		s.allChanged = true
 	case Throttled:
 		r.attempt-- // EC2 has not even looked at it
-		s.pace.throttled(r.startedAt, now)
 	case Denied, Quota, NoInterface:
 		s.fail(r, result.Detail, now, stubborn())
 	default:

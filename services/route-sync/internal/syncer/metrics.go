@@ -1,0 +1,86 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/hybridgateway/gateway/libs/telemetry"
+	"github.com/hybridgateway/gateway/services/route-sync/internal/plan"
+)
+
+// Metrics are route-sync's.
+type Metrics struct {
+	calls    metric.Int64Counter
+	errors   metric.Int64Counter
+	drift    metric.Int64Counter
+	duration metric.Float64Histogram
+
+	mu     sync.Mutex // guards what the gauge shows
+	routes [len(conditions)]int64
+}
+
+var conditions = [...]plan.Condition{plan.Unowned, plan.InSync, plan.Pending, plan.Conflict, plan.Errored}
+
+// NewMetrics makes the instruments.
+func NewMetrics(meter metric.Meter) (*Metrics, error) {
+	m := &Metrics{}
+	var errs [5]error
+	m.calls, errs[0] = meter.Int64Counter(telemetry.MetricRouteCalls, metric.WithDescription("Calls to EC2, by action and outcome."))
+	m.errors, errs[1] = meter.Int64Counter(telemetry.MetricRouteReconcileErrors, metric.WithDescription("Failed reads and writes of routes."))
+	m.drift, errs[2] = meter.Int64Counter(telemetry.MetricRouteDriftRepairs, metric.WithDescription("Routes put back after somebody changed or deleted them."))
+	m.duration, errs[3] = meter.Float64Histogram(telemetry.MetricRouteTakeover, metric.WithUnit("s"),
+		metric.WithDescription("Time from the leadership event until all routes are in place."),
+		metric.WithExplicitBucketBoundaries(.01, .02, .05, .1, .2, .3, .5, 1, 1.5, 2, 5, 10, 30, 60))
+	routes, err := meter.Int64ObservableGauge(telemetry.MetricRoutes, metric.WithDescription("Routes that are wanted, by state."))
+	errs[4] = err
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("make the metrics: %w", err)
+	}
+	observe := func(_ context.Context, o metric.Observer) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for i, n := range m.routes {
+			o.ObserveInt64(routes, n, metric.WithAttributes(attribute.String("state", conditions[i].String())))
+		}
+		return nil
+	}
+	if _, err := meter.RegisterCallback(observe, routes); err != nil {
+		return nil, fmt.Errorf("register the metrics: %w", err)
+	}
+	// A counter that is not there yet looks like a target that is not scraped.
+	m.errors.Add(context.Background(), 0)
+	m.drift.Add(context.Background(), 0)
+	return m, nil
+}
+
+// Called counts a call to EC2. Looking up an interface is neither a read nor a write of a route, so that a missing
+// permission for it alerts nobody.
+func (m *Metrics) Called(action string, outcome plan.Outcome, ofRoute bool) {
+	m.calls.Add(context.Background(), 1, metric.WithAttributes(
+		attribute.String("action", action), attribute.String("outcome", outcome.String())))
+	if ofRoute && outcome.Failure() {
+		m.errors.Add(context.Background(), 1)
+	}
+}
+
+func (m *Metrics) repaired(ctx context.Context) { m.drift.Add(ctx, 1) }
+
+func (m *Metrics) tookOver(ctx context.Context, took time.Duration) {
+	m.duration.Record(ctx, took.Seconds())
+}
+
+// moved notes that a route went from one state to another; it was not counted before unless known.
+func (m *Metrics) moved(from, to plan.Condition, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known {
+		m.routes[from]--
+	}
+	m.routes[to]++
+}
