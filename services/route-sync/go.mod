@@ -11,9 +11,11 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/hybridgateway/gateway/libs v0.0.0
 	github.com/hybridgateway/gateway/proto/gen v0.0.0
+	github.com/hybridgateway/gateway/tools/ec2standin v0.0.0-00010101000000-000000000000
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/metric v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
+	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.85.0
 )
 
