@@ -35,7 +35,7 @@ func (p *Process) WaitReady(ctx context.Context, address string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready (%s); its log is %s", p.spec.Name, last, p.spec.Log)
+			return fmt.Errorf("%s is not ready (%s), its log is %s: %w", p.spec.Name, last, p.spec.Log, ctx.Err())
 		case <-p.Exited():
 			return p.Failure()
 		case <-tick.C:

@@ -1,0 +1,2 @@
+// Package app is the lab's commands: demo, up, down and exec.
+package app

@@ -1,0 +1,216 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hybridgateway/gateway/tools/ec2standin"
+	"github.com/hybridgateway/gateway/tools/lab/internal/cluster"
+	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
+	"github.com/hybridgateway/gateway/tools/lab/internal/netns"
+	"github.com/hybridgateway/gateway/tools/lab/internal/pki"
+	"github.com/hybridgateway/gateway/tools/lab/internal/traces"
+	"github.com/hybridgateway/gateway/tools/lab/internal/world"
+)
+
+// Short names of hosts that the lab gives a part to.
+const (
+	controlPlaneHost = "cp"
+	awsHost          = "aws"
+)
+
+// startTimeout bounds each part's start; a busy machine needs a tenth of it.
+const startTimeout = 2 * time.Minute
+
+// Lab is a lab that is up. Its methods may be called from any goroutine.
+type Lab struct {
+	Options  Options
+	World    *world.World
+	EC2      *ec2standin.Server
+	Traces   *traces.Store
+	Cluster  *cluster.Cluster
+	Gateways []*gateway.Gateway
+	CA       *pki.Authority
+	Operator gateway.Operator
+
+	cancel    context.CancelFunc // of everything that runs inside this process
+	running   sync.WaitGroup
+	ctx       context.Context
+	agentsMu  sync.Mutex
+	agents    map[string]func() // stop functions by node
+	endpoints endpoints
+}
+
+// Up brings a lab up, without starting the gateways' processes: see
+// StartGateways. After an error nothing is left of it.
+func Up(ctx context.Context, o Options) (*Lab, error) {
+	o = o.withDefaults()
+	l := &Lab{Options: o, Traces: traces.NewStore(), agents: map[string]func(){}}
+	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := l.build(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func (l *Lab) build(ctx context.Context) error {
+	o := l.Options
+	if err := os.MkdirAll(l.LogDir(), 0o755); err != nil {
+		return fmt.Errorf("make the lab's directory: %w", err)
+	}
+	o.Progress("building the virtual world: VPC, WAN, on-premises nodes")
+	l.EC2 = ec2standin.New(ec2standin.Config{})
+	var err error
+	if l.World, err = world.New(world.Options{
+		Prefix: o.Prefix, EC2: l.EC2, Nodes: o.Nodes, RouteTables: o.RouteTables, Log: o.Log,
+	}); err != nil {
+		return err
+	}
+	l.SetEC2Latency(o.EC2Latency)
+	o.Progress("starting AWS's endpoints, and a real Kubernetes API server with etcd")
+	if err := l.startEndpoints(); err != nil {
+		return err
+	}
+	if err := l.startPKI(); err != nil {
+		return err
+	}
+	if err := l.startCluster(ctx); err != nil {
+		return err
+	}
+	o.Progress("registering the on-premises nodes, and starting their Cilium agents")
+	for _, n := range l.World.Nodes() {
+		if err := l.startAgent(n); err != nil {
+			return err
+		}
+		if err := l.Cluster.CreateNode(ctx, cluster.CiliumNode(n.Name, n.IP, n.PodCIDRs)); err != nil {
+			return err
+		}
+	}
+	return l.prepareGateways()
+}
+
+// LogDir holds the logs of all processes.
+func (l *Lab) LogDir() string { return filepath.Join(l.Options.Dir, "logs") }
+
+// PKIDir holds the operator's certificate and the authority's.
+func (l *Lab) PKIDir() string { return filepath.Join(l.Options.Dir, "pki") }
+
+// SetEC2Latency sets how long each call to EC2 takes from now on.
+func (l *Lab) SetEC2Latency(d time.Duration) { l.EC2.SetFaults(ec2standin.Faults{Latency: d}) }
+
+// Host finds a host by its short name; see world.World.Host.
+func (l *Lab) Host(name string) (*netns.Host, error) { return l.World.Host(name) }
+
+func (l *Lab) startCluster(ctx context.Context) error {
+	m, err := l.World.Machine(controlPlaneHost)
+	if err != nil {
+		return err
+	}
+	h, err := l.Host(controlPlaneHost)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	l.Cluster, err = cluster.Start(ctx, cluster.Config{
+		Host: h, Listen: netip.AddrPortFrom(m.IP, 6443), Dir: filepath.Join(l.Options.Dir, "controlplane"),
+		Log: filepath.Join(l.LogDir(), "controlplane.log"), BinDir: l.Options.BinDir, Manifests: []string{l.Options.Manifests},
+	})
+	return err
+}
+
+func (l *Lab) prepareGateways() error {
+	var enis []string
+	for _, m := range l.World.Gateways() {
+		enis = append(enis, m.ENI)
+	}
+	for _, m := range l.World.Gateways() {
+		h, err := l.Host(m.Name)
+		if err != nil {
+			return err
+		}
+		g, err := gateway.New(gateway.Config{
+			Name: m.Name, Host: h, NodeIP: m.IP,
+			Dir: filepath.Join(l.Options.Dir, m.Name), LogDir: filepath.Join(l.LogDir(), m.Name), BinDir: l.Options.BinDir,
+			OTLPEndpoint: l.endpoints.otlp, EC2Endpoint: l.endpoints.ec2,
+			RouteTables: l.World.RouteTables(), GatewayENIs: enis,
+			VPCNetworks:  []netip.Prefix{world.VPCNetwork},
+			PodNetworks:  l.World.PodNetworks(),
+			NodeNetworks: []netip.Prefix{world.RemoteNetwork},
+
+			ElectionKubeconfig: l.Cluster.Kubeconfig(cluster.ElectionAccount),
+			RegistryKubeconfig: l.Cluster.Kubeconfig(cluster.VtepRegistryAccount),
+			TLSCert:            filepath.Join(l.PKIDir(), m.Name+".crt"),
+			TLSKey:             filepath.Join(l.PKIDir(), m.Name+".key"),
+			ClientCA:           l.CAFile(),
+			LogLevel:           l.Options.LogLevel,
+		})
+		if err != nil {
+			return err
+		}
+		if err := l.writeOperatorFile(g); err != nil {
+			return err
+		}
+		l.Gateways = append(l.Gateways, g)
+	}
+	return nil
+}
+
+// StartGateways starts all processes of all gateways, and returns when traffic
+// can flow; see WaitHealthy.
+func (l *Lab) StartGateways(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	var group errgroup.Group
+	for _, g := range l.Gateways {
+		if err := g.Start(); err != nil {
+			return err
+		}
+		group.Go(func() error { return g.WaitReady(ctx) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	_, err := l.WaitHealthy(ctx)
+	return err
+}
+
+// Close takes the lab down: processes, namespaces, files.
+func (l *Lab) Close() error {
+	l.cancel()
+	l.endpoints.close()
+	var errs []error
+	if l.World != nil {
+		// Everything that runs in a namespace is killed with it.
+		errs = append(errs, l.World.Close())
+	}
+	l.running.Wait()
+	if err := os.RemoveAll(l.Options.Dir); err != nil {
+		errs = append(errs, fmt.Errorf("remove the lab's files: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// SaveLogs copies the logs of all processes to a new directory below the
+// machine's temporary one, and returns its path. It is for a lab that failed:
+// Close removes the originals.
+func (l *Lab) SaveLogs() (string, error) {
+	dir, err := os.MkdirTemp("", "hgw-lab-logs-")
+	if err != nil {
+		return "", fmt.Errorf("save logs: %w", err)
+	}
+	for _, from := range []string{l.LogDir(), filepath.Join(l.Options.Dir, "controlplane")} {
+		if err := copyLogs(from, filepath.Join(dir, filepath.Base(from))); err != nil {
+			return "", fmt.Errorf("save logs: %w", err)
+		}
+	}
+	return dir, nil
+}

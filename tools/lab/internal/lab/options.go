@@ -1,0 +1,46 @@
+package lab
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/hybridgateway/gateway/tools/lab/internal/world"
+)
+
+// DefaultDir is where a lab keeps its files.
+const DefaultDir = "/run/hgw-lab"
+
+// Options is how a lab is to be.
+type Options struct {
+	Prefix    string // of namespaces; default: world.DefaultPrefix
+	Dir       string // for everything on disk; made, and removed by Close; default: DefaultDir
+	BinDir    string // holds the services, hgctl and the control plane; required
+	Manifests string // the product's manifests of its Kubernetes permissions; required
+
+	// EC2Latency is how long each call to EC2 takes.
+	EC2Latency time.Duration
+	Nodes      int // on-premises; default 3
+	// RouteTables of the VPC; default 3.
+	RouteTables int
+	LogLevel    string // of the services
+
+	// Progress is told, in order, what is being done; default: nobody.
+	Progress func(string)
+	Log      *slog.Logger // of the lab itself; default: none
+}
+
+func (o Options) withDefaults() Options {
+	if o.Prefix == "" {
+		o.Prefix = world.DefaultPrefix
+	}
+	if o.Dir == "" {
+		o.Dir = DefaultDir
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
