@@ -1,0 +1,235 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+
+	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/libs/feed/wire"
+	"github.com/hybridgateway/gateway/libs/netnstest"
+	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
+	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
+	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
+	"github.com/hybridgateway/gateway/services/dataplane/internal/config"
+	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
+)
+
+// asDataplane makes this test binary the dataplane, so that a test can run it as a process and kill it.
+const asDataplane = "TEST_BE_THE_DATAPLANE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asDataplane) != "" {
+		os.Exit(daemon.Main(daemon.Dataplane, config.Parse, Run))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const patience = 30 * time.Second
+
+// world is a gateway between a cloud pod and two hybrid nodes:
+//
+//	cloud 10.0.2.20 --- fabric --- gateway 10.0.1.10
+//	                      |------- node 192.168.1.11, pod 100.64.1.10
+//	                      '------- node 192.168.2.12, pod 100.64.2.10
+//
+// The fabric knows one pod route, to the gateway. The nodes have a plain kernel VXLAN device, and send what comes from a pod address
+// to the cloud through it.
+type world struct {
+	gateway, cloud, fabric *netnstest.Namespace
+	nodes                  []*netnstest.Namespace
+	dir                    string
+	registry               *registry
+}
+
+const (
+	gatewayIP = "10.0.1.10"
+	cloudIP   = "10.0.2.20"
+)
+
+func nodeIP(i int) string { return fmt.Sprintf("192.168.%d.1%d", i, i) }
+func podIP(i int) string  { return fmt.Sprintf("100.64.%d.10", i) }
+func podNet(i int) string { return fmt.Sprintf("100.64.%d.0/24", i) }
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{gateway: netnstest.New(t), cloud: netnstest.New(t), fabric: netnstest.New(t), dir: t.TempDir()}
+	w.fabric.Sysctl(t, "net/ipv4/ip_forward", "1")
+	connect := func(host *netnstest.Namespace, name, addr, router string) {
+		netnstest.Veth(t, host, "eth0", addr, w.fabric, name, router+"/24")
+		host.Route(t, "0.0.0.0/0", router)
+	}
+	connect(w.gateway, "gw", gatewayIP+"/24", "10.0.1.1")
+	connect(w.cloud, "cloud", cloudIP+"/24", "10.0.2.1")
+	w.fabric.Route(t, "100.64.0.0/10", gatewayIP)
+	for i := 1; i <= 2; i++ {
+		node := netnstest.New(t)
+		connect(node, fmt.Sprint("node", i), nodeIP(i)+"/24", fmt.Sprintf("192.168.%d.1", i))
+		tunnelNode(t, node, i)
+		w.nodes = append(w.nodes, node)
+	}
+	w.registry = newRegistry(t, filepath.Join(w.dir, daemon.VtepRegistry+".sock"))
+	return w
+}
+
+// tunnelNode gives a node a pod address and the way from it to the cloud.
+func tunnelNode(t *testing.T, node *netnstest.Namespace, i int) {
+	t.Helper()
+	node.SetUp(t, "lo", podIP(i)+"/32")
+	mac := plan.MACOf(netip.MustParseAddr(nodeIP(i)))
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = "vxlan", 1450, mac[:]
+	device := &netlink.Vxlan{LinkAttrs: attrs, VxlanId: 2, Port: 8472, SrcAddr: net.ParseIP(nodeIP(i))}
+	if err := node.Netlink.LinkAdd(device); err != nil {
+		t.Fatal(err)
+	}
+	node.SetUp(t, "vxlan")
+	gateway := net.ParseIP(gatewayIP)
+	gatewayMAC := plan.MACOf(netip.MustParseAddr(gatewayIP))
+	index := node.Link(t, "vxlan").Attrs().Index
+	rule := netlink.NewRule()
+	rule.Src, rule.Table, rule.Family = netnstest.IPNet(netip.MustParsePrefix(podNet(i))), 100, netlink.FAMILY_V4
+	for _, err := range []error{
+		node.Netlink.NeighSet(&netlink.Neigh{LinkIndex: index, Family: syscall.AF_BRIDGE, Flags: netlink.NTF_SELF, State: netlink.NUD_PERMANENT, HardwareAddr: gatewayMAC[:], IP: gateway}),
+		node.Netlink.NeighSet(&netlink.Neigh{LinkIndex: index, State: netlink.NUD_PERMANENT, HardwareAddr: gatewayMAC[:], IP: gateway}),
+		node.Netlink.RouteAdd(&netlink.Route{LinkIndex: index, Dst: netnstest.IPNet(netip.MustParsePrefix("10.0.0.0/16")), Gw: gateway, Flags: int(netlink.FLAG_ONLINK), Table: 100}),
+		node.Netlink.RuleAdd(rule),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// registry stands in for vtep-registry: the real stream on the real socket, with what a test puts in.
+type registry struct {
+	vtepsv1.UnimplementedVtepsServiceServer
+	log *feed.Log[*vtepsv1.Vtep]
+}
+
+func (r *registry) Watch(q *vtepsv1.WatchRequest, stream grpc.ServerStreamingServer[vtepsv1.WatchResponse]) error {
+	return wire.Serve(stream, r.log, q.GetResumeFrom(), func(h *feedv1.Header, e feed.Event[*vtepsv1.Vtep]) *vtepsv1.WatchResponse {
+		return &vtepsv1.WatchResponse{Header: h, Vtep: e.Value}
+	})
+}
+
+func newRegistry(t *testing.T, socket string) *registry {
+	t.Helper()
+	r := &registry{log: feed.NewLog[*vtepsv1.Vtep](4096)}
+	server := daemon.NewServer()
+	vtepsv1.RegisterVtepsServiceServer(server, r)
+	inBackground(t, func(ctx context.Context) error { return server.ServeSocket(ctx, socket) })
+	return r
+}
+
+func inBackground(t *testing.T, run func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { cancel(); wg.Wait() })
+}
+
+func (r *registry) put(t *testing.T, node, ip string, cidrs ...string) {
+	t.Helper()
+	r.log.Set(t.Context(), node, &vtepsv1.Vtep{Node: node, Ip: ip, PodCidrs: cidrs, State: vtepsv1.State_STATE_ADMITTED})
+}
+
+// both registers the two nodes.
+func (r *registry) both(t *testing.T) {
+	t.Helper()
+	for i := 1; i <= 2; i++ {
+		r.put(t, fmt.Sprint("node", i), nodeIP(i), podNet(i))
+	}
+	r.log.MarkSynced()
+}
+
+// dataplane starts the dataplane as a process in the gateway's namespace.
+func (w *world) dataplane(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	c := exec.Command("/proc/self/exe", append([]string{"--socket-dir=" + w.dir, "--http-listen=127.0.0.1:9813", "--gateway-id=gw"}, args...)...)
+	c.Env = append(os.Environ(), asDataplane+"=1")
+	c.Stderr = testWriter{t}
+	w.gateway.Start(t, c)
+	return c
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+// state reads the tunnel's state until it satisfies ok.
+func (w *world) state(t *testing.T, what string, ok func(*tunnelv1.Tunnel) bool) *tunnelv1.Tunnel {
+	t.Helper()
+	conn, err := daemon.Dial(filepath.Join(w.dir, daemon.Dataplane+".sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var last *tunnelv1.Tunnel
+	for ctx.Err() == nil {
+		stream, err := tunnelv1.NewTunnelServiceClient(conn).Watch(ctx, &tunnelv1.WatchRequest{}, grpc.WaitForReady(true))
+		if err != nil {
+			continue
+		}
+		for {
+			m, err := stream.Recv()
+			if err != nil {
+				break
+			}
+			if m.GetTunnel() != nil {
+				last = m.GetTunnel()
+			}
+			if last != nil && ok(last) {
+				return last
+			}
+		}
+	}
+	t.Fatalf("the tunnel did not become %s; it is %v", what, last)
+	return nil
+}
+
+func (w *world) ready(t *testing.T, vteps uint32) *tunnelv1.Tunnel {
+	t.Helper()
+	return w.state(t, "ready", func(s *tunnelv1.Tunnel) bool { return s.GetReady() && s.GetVteps() == vteps })
+}
+
+// get asks the dataplane's HTTP port.
+func (w *world) get(t *testing.T, path string) string {
+	t.Helper()
+	var conn net.Conn
+	if err := w.gateway.Do(func() (err error) { conn, err = net.Dial("tcp", "127.0.0.1:9813"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path)
+	body, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
