@@ -119,7 +119,9 @@ type step struct {
 }
 
 func TestScripts(t *testing.T) {
-	held := func(what, by string) string { return ": the pod network " + what + " overlaps one that is held by node " + by }
+	held := func(what, by string) string {
+		return ": the pod network " + what + " overlaps one that is held by node " + by
+	}
 	addressHeld := func(a, by string) string { return ": the node address " + a + " is held by node " + by }
 	for _, c := range []struct {
 		name  string

@@ -1,0 +1,125 @@
+// Package app puts vtep-registry together: what Cilium says goes through package registry
+// into the Vteps stream, and leadership goes through package publish into the
+// CiliumVTEPConfig. One goroutine, the loop, owns all state; the others carry events to
+// it and writes away from it.
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/hybridgateway/gateway/libs/boottime"
+	"github.com/hybridgateway/gateway/libs/cli"
+	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/libs/netaddr"
+	"github.com/hybridgateway/gateway/libs/telemetry"
+	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/api"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/cilium"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/config"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
+)
+
+const (
+	// queue is how many events of a kind wait for the loop, which takes them together.
+	queue = 256
+	// history is how many changes of VTEPs a subscriber may fall behind.
+	history = 8192
+)
+
+// Parse makes the configuration; see config.Parse.
+func Parse(args []string, out io.Writer) (config.Config, error) {
+	c, err := config.Parse(args, out)
+	if err != nil {
+		return c, err
+	}
+	if err := cilium.CheckSelector(c.NodeSelector); err != nil {
+		return c, cli.Usagef("--node-selector=%q: want a label selector such as key=value: %v", c.NodeSelector, err)
+	}
+	return c, nil
+}
+
+// Run works until ctx ends. It leaves the CiliumVTEPConfig as it is.
+func Run(ctx context.Context, c config.Config) error {
+	t, err := c.Telemetry(ctx, daemon.VtepRegistry)
+	if err != nil {
+		return err
+	}
+	defer t.Stop(ctx)
+	metrics, err := newMetrics(t.Meter)
+	if err != nil {
+		return err
+	}
+	client, err := cilium.NewClient(c.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	election, err := daemon.Dial(c.Socket(daemon.Election))
+	if err != nil {
+		return err
+	}
+	defer election.Close()
+
+	vteps := feed.NewLog[registry.VTEP](history)
+	server := daemon.NewServer()
+	vtepsv1.RegisterVtepsServiceServer(server, &api.VtepsServer{Log: vteps})
+	ready := newReadiness(t.Log, metrics, server.SetServing)
+	l := newLoop(c, t, metrics, vteps, ready)
+	w := &writer{name: c.VTEPConfigName, configs: client, now: boottime.Now, requests: l.publisher.requests, results: l.results, tracer: t.Tracer, metrics: metrics}
+	skipped := func(key string, err error) {
+		t.Log.Warn("leadership event cannot be read, skipped", telemetry.KeyShard, key, telemetry.KeyError, err)
+	}
+	return daemon.RunTasks(ctx,
+		daemon.Task{Name: "grpc", Run: func(ctx context.Context) error { return server.ServeSocket(ctx, c.Socket(daemon.VtepRegistry)) }},
+		daemon.Task{Name: "http", Run: func(ctx context.Context) error {
+			return daemon.ServeHTTP(ctx, c.HTTPListen, t.Metrics, ready.check)
+		}},
+		daemon.Task{Name: "loop", Run: l.run},
+		daemon.Task{Name: "writer", Run: w.run},
+		daemon.Task{Name: "leadership stream", Run: func(ctx context.Context) error {
+			return feed.Follow(ctx, api.Source(election, skipped), l.leadership)
+		}},
+		daemon.Task{Name: "nodes", Run: func(ctx context.Context) error {
+			return client.WatchNodes(ctx, c.NodeSelector, cilium.Watch[registry.Node]{Events: l.nodes, Report: ready.reporter(nodes), Log: t.Log})
+		}},
+		daemon.Task{Name: "configs", Run: func(ctx context.Context) error {
+			return client.WatchConfigs(ctx, cilium.Watch[publish.Object]{Events: l.configs, Report: ready.reporter(configs), Log: t.Log})
+		}},
+	)
+}
+
+// newLoop makes the loop with all its channels.
+func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, vteps *feed.Log[registry.VTEP], ready *readiness) *loop {
+	vpc := netaddr.Prefixes(c.VPCCIDRs)
+	return &loop{
+		nodes:      make(chan cilium.Event[registry.Node], queue),
+		configs:    make(chan cilium.Event[publish.Object], queue),
+		leadership: make(chan feed.Update[api.Leadership], queue),
+		results:    make(chan result),
+		registry: registry.New(registry.Scope{
+			Nodes: netaddr.Prefixes(c.NodeCIDRs),
+			Pods:  netaddr.Prefixes(c.PodCIDRs),
+			VPC:   vpc,
+		}),
+		vteps: vteps,
+		publisher: &publisher{
+			name:     c.VTEPConfigName,
+			shard:    c.Shard,
+			vpc:      vpc,
+			now:      boottime.Now,
+			requests: make(chan request, 1),
+			log:      t.Log,
+			metrics:  m,
+		},
+		ready:   ready,
+		log:     t.Log,
+		tracer:  t.Tracer,
+		metrics: m,
+	}
+}
+
+// errStarting is why the service is not ready before anything else is known.
+var errStarting = errors.New("the API server has not answered yet")

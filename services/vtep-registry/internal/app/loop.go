@@ -1,0 +1,119 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/libs/telemetry"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/api"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/cilium"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
+)
+
+// manyChanges is the size of a batch of which the good news is not logged one by one.
+const manyChanges = 20
+
+// loop owns the state.
+type loop struct {
+	nodes      chan cilium.Event[registry.Node]
+	configs    chan cilium.Event[publish.Object]
+	leadership chan feed.Update[api.Leadership]
+	results    chan result
+
+	registry  *registry.Registry
+	vteps     *feed.Log[registry.VTEP]
+	publisher *publisher
+
+	ready   *readiness
+	log     *slog.Logger
+	tracer  trace.Tracer
+	metrics *metrics
+}
+
+func (l *loop) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e := <-l.nodes:
+			l.admit(ctx, e)
+		case e := <-l.configs:
+			l.publisher.see(e)
+			if e.Whole {
+				l.ready.synced(configs)
+			}
+		case u := <-l.leadership:
+			l.publisher.follow(u)
+		case r := <-l.results:
+			l.publisher.wrote(r)
+		case <-l.publisher.retry:
+			l.publisher.retry = nil
+		}
+		l.publisher.step()
+	}
+}
+
+// admit settles the event and those that wait behind it as one batch, and tells what
+// changed.
+func (l *loop) admit(ctx context.Context, e cilium.Event[registry.Node]) {
+	ctx, span := l.tracer.Start(ctx, "vtep.change")
+	defer span.End()
+	var changes []registry.Change
+	var batch []registry.Event
+	whole := false
+	for waiting := len(l.nodes); ; waiting-- {
+		if e.Whole {
+			// What came before the snapshot is in it, or is gone.
+			whole, batch = true, nil
+			changes = append(changes, l.registry.Reset(e.Snapshot)...)
+		} else {
+			e.Value.Name = e.Name
+			batch = append(batch, registry.Event{Node: e.Value, Deleted: e.Deleted})
+		}
+		if waiting == 0 {
+			break
+		}
+		e = <-l.nodes // the loop alone reads, so it does not block
+	}
+	changes = append(changes, l.registry.Apply(batch...)...)
+	level := slog.LevelInfo
+	if len(changes) > manyChanges {
+		level = slog.LevelDebug
+	}
+	for _, c := range changes {
+		l.tell(ctx, level, c)
+	}
+	span.SetAttributes(attribute.Int("changes", len(changes)), attribute.Int("vteps", l.registry.Admitted()))
+	l.metrics.counted(ctx, l.registry.Admitted(), l.registry.Refused())
+	if whole {
+		l.log.Info("all nodes are known", "vteps", l.registry.Admitted(), "changes", len(changes))
+		l.vteps.MarkSynced()
+		l.ready.synced(nodes)
+	}
+}
+
+// tell gives a change to the followers and to the log; level is that of good news.
+func (l *loop) tell(ctx context.Context, level slog.Level, c registry.Change) {
+	node := slog.String(telemetry.KeyNode, c.VTEP.Node)
+	if c.Deleted {
+		l.vteps.Delete(ctx, c.VTEP.Node)
+		l.log.LogAttrs(ctx, level, "VTEP deleted", node)
+		return
+	}
+	l.vteps.Set(ctx, c.VTEP.Node, c.VTEP)
+	address, networks := slog.String("address", c.VTEP.Address.String()), slog.Any("pod_cidrs", c.VTEP.PodCIDRs)
+	reason := slog.String(telemetry.KeyReason, c.VTEP.Reason())
+	switch {
+	case !c.VTEP.Admitted:
+		l.log.LogAttrs(ctx, slog.LevelWarn, "node quarantined", node, reason)
+	case len(c.VTEP.Refusals) > 0:
+		l.log.LogAttrs(ctx, slog.LevelWarn, "VTEP admitted without some of what its node claims", node, address, networks, reason)
+	default:
+		l.log.LogAttrs(ctx, level, "VTEP admitted", node, address, networks)
+	}
+}

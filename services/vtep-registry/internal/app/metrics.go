@@ -1,0 +1,79 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/hybridgateway/gateway/libs/telemetry"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
+)
+
+// metrics are the service's instruments.
+type metrics struct {
+	vteps, refusals, overlapping metric.Int64Gauge
+	publishes, errors            metric.Int64Counter
+	duration                     metric.Float64Histogram
+
+	mu sync.Mutex
+	// reasons are those that refusals has a value for.
+	reasons map[registry.Reason]bool
+}
+
+func newMetrics(meter metric.Meter) (*metrics, error) {
+	m := &metrics{reasons: make(map[registry.Reason]bool)}
+	var err error
+	note := func(e error) {
+		if err == nil && e != nil {
+			err = fmt.Errorf("make metrics: %w", e)
+		}
+	}
+	gauge := func(name, description string) metric.Int64Gauge {
+		g, e := meter.Int64Gauge(name, metric.WithDescription(description))
+		note(e)
+		return g
+	}
+	counter := func(name, description string) metric.Int64Counter {
+		c, e := meter.Int64Counter(name, metric.WithDescription(description))
+		note(e)
+		return c
+	}
+	m.vteps = gauge(telemetry.MetricVtepCount, "Admitted VTEPs.")
+	m.refusals = gauge(telemetry.MetricVtepRefusals, "Claims of nodes that are refused now.")
+	m.overlapping = gauge(telemetry.MetricVtepConfigConflicts, "Endpoints of other CiliumVTEPConfigs that overlap the VPC.")
+	m.publishes = counter(telemetry.MetricVtepPublishes, "Writes of the CiliumVTEPConfig.")
+	m.errors = counter(telemetry.MetricKubernetesErrors, "Failed list and watch calls.")
+	duration, e := meter.Float64Histogram(telemetry.MetricVtepPublishDuration, metric.WithUnit("s"),
+		metric.WithDescription("Time from the wish to write the CiliumVTEPConfig to the answer."),
+		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5))
+	note(e)
+	m.duration = duration
+	return m, err
+}
+
+func (m *metrics) counted(ctx context.Context, admitted int, refused map[registry.Reason]int) {
+	m.vteps.Record(ctx, int64(admitted))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for reason := range refused {
+		m.reasons[reason] = true
+	}
+	for reason := range m.reasons {
+		m.refusals.Record(ctx, int64(refused[reason]), metric.WithAttributes(attribute.String(telemetry.KeyReason, string(reason))))
+	}
+}
+
+func (m *metrics) conflicts(n int) { m.overlapping.Record(context.Background(), int64(n)) }
+
+func (m *metrics) published(ctx context.Context, outcome string, took time.Duration) {
+	m.publishes.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
+	m.duration.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("outcome", outcome)))
+}
+
+func (m *metrics) failed(resource string) {
+	m.errors.Add(context.Background(), 1, metric.WithAttributes(attribute.String("resource", resource)))
+}

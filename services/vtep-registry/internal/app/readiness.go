@@ -1,0 +1,78 @@
+package app
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/hybridgateway/gateway/libs/telemetry"
+)
+
+// What has to be listed once before the service is ready.
+const (
+	nodes   = "ciliumnodes"
+	configs = "ciliumvtepconfigs"
+)
+
+// readiness knows what is still missing and what goes wrong. A service that is ready
+// stays ready: it keeps what it knows while the API server is away.
+type readiness struct {
+	log     *slog.Logger
+	metrics *metrics
+	serving func(bool)
+
+	mu      sync.Mutex
+	missing map[string]error  // by resource: why it was not listed yet
+	failing map[string]string // by resource: the error logged last
+}
+
+func newReadiness(log *slog.Logger, m *metrics, serving func(bool)) *readiness {
+	return &readiness{
+		log:     log,
+		metrics: m,
+		serving: serving,
+		missing: map[string]error{nodes: errStarting, configs: errStarting},
+		failing: make(map[string]string),
+	}
+}
+
+// check is nil when the service is ready.
+func (r *readiness) check() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return errors.Join(r.missing[nodes], r.missing[configs])
+}
+
+// synced says that the resource was listed.
+func (r *readiness) synced(resource string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.missing, resource)
+	if len(r.missing) == 0 {
+		r.serving(true)
+	}
+}
+
+// reporter takes the outcome of each call for the resource. Each trouble is logged once,
+// and so is its end.
+func (r *readiness) reporter(resource string) func(error) {
+	return func(err error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if err == nil {
+			if r.failing[resource] != "" {
+				delete(r.failing, resource)
+				r.log.Info("the API server answers again", "resource", resource)
+			}
+			return
+		}
+		r.metrics.failed(resource)
+		if _, waiting := r.missing[resource]; waiting {
+			r.missing[resource] = err
+		}
+		if r.failing[resource] != err.Error() {
+			r.failing[resource] = err.Error()
+			r.log.Warn("the API server cannot be read; what is known stays, trying again", "resource", resource, telemetry.KeyError, err)
+		}
+	}
+}

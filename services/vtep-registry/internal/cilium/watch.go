@@ -1,0 +1,180 @@
+package cilium
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
+)
+
+// Event is one thing that happened to the objects of a kind: a Snapshot of them all, or
+// one object's new value, or its deletion.
+type Event[T any] struct {
+	// Whole is true for a Snapshot: what it does not list is gone.
+	Whole    bool
+	Snapshot []T
+
+	Name    string
+	Value   T // on a deletion, the object as it was
+	Deleted bool
+}
+
+// Watch says where a watch puts what it learns.
+type Watch[T any] struct {
+	// Events gets a snapshot first. Sending blocks.
+	Events chan<- Event[T]
+	// Report is called with the reason when a call failed, and with nil when one
+	// succeeded.
+	Report func(error)
+	Log    *slog.Logger
+}
+
+// WatchNodes tells of the CiliumNodes that the label selector selects, until ctx ends.
+func (c *Client) WatchNodes(ctx context.Context, selector string, w Watch[registry.Node]) error {
+	return run(ctx, c, nodes, selector, parseNode, w)
+}
+
+// WatchConfigs tells of all CiliumVTEPConfigs until ctx ends.
+func (c *Client) WatchConfigs(ctx context.Context, w Watch[publish.Object]) error {
+	return run(ctx, c, vtepConfigs, "", parseConfig, w)
+}
+
+func run[T any](ctx context.Context, c *Client, resource, selector string, parse func(*object) T, w Watch[T]) error {
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = selector
+			list := &objectList{}
+			err := c.rest.Get().Resource(resource).VersionedParams(&o, c.parameters).Do(ctx).Into(list)
+			w.report(ctx, resource, err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.Watch, o.LabelSelector = true, selector
+			stream, err := c.rest.Get().Resource(resource).VersionedParams(&o, c.parameters).Watch(ctx)
+			if o.SendInitialEvents == nil || !apierrors.IsInvalid(err) {
+				// An API server that cannot stream lists says so by Invalid; a list follows.
+				w.report(ctx, resource, err)
+			}
+			return stream, err
+		},
+	}
+	log := logr.FromSlogHandler(w.Log.Handler())
+	reflector := cache.NewReflectorWithOptions(lw, &object{}, &store[T]{ctx, parse, w.Events}, cache.ReflectorOptions{
+		Logger: &log,
+		Name:   resource,
+		// The same delay for ever once the cap is reached: an API server that comes back
+		// is to be used within a second.
+		Backoff: &wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: time.Second},
+	})
+	reflector.RunWithContext(klog.NewContext(ctx, log))
+	return ctx.Err()
+}
+
+func (w Watch[T]) report(ctx context.Context, resource string, err error) {
+	if ctx.Err() == nil {
+		w.Report(explain("read", resource, err))
+	}
+}
+
+// explain adds to an error what to do about it.
+func explain(verb, resource string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("%s %s: the API server has no %s.%s/%s: is a Cilium with VTEP support installed?: %w", verb, resource, resource, group, version, err)
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return fmt.Errorf("%s %s: not permitted: apply deploy/rbac/vtep-registry.yaml: %w", verb, resource, err)
+	}
+	return fmt.Errorf("%s %s: %w", verb, resource, err)
+}
+
+// store is a cache.ReflectorStore that passes everything on.
+type store[T any] struct {
+	ctx    context.Context //nolint:containedctx // the interface has none; it is the reflector's own
+	parse  func(*object) T
+	events chan<- Event[T]
+}
+
+// parsed stands in for an object while the reflector collects a streamed list.
+type parsed[T any] struct {
+	metav1.ObjectMeta
+	value T
+}
+
+// Transformer implements cache.TransformingStore: objects of a streamed list are parsed
+// one by one as they arrive, so that ten thousand of them are never held at once.
+func (s *store[T]) Transformer() cache.TransformFunc {
+	return func(o any) (any, error) {
+		raw, ok := o.(*object)
+		if !ok {
+			return o, nil
+		}
+		return &parsed[T]{metav1.ObjectMeta{Name: raw.Name}, s.parse(raw)}, nil
+	}
+}
+
+func (s *store[T]) Add(o any) error { return s.Update(o) }
+
+func (s *store[T]) Update(o any) error {
+	raw, err := asObject(o)
+	if err != nil {
+		return err
+	}
+	return s.send(Event[T]{Name: raw.Name, Value: s.parse(raw)})
+}
+
+func (s *store[T]) Delete(o any) error {
+	raw, err := asObject(o)
+	if err != nil {
+		return err
+	}
+	return s.send(Event[T]{Name: raw.Name, Value: s.parse(raw), Deleted: true})
+}
+
+func (s *store[T]) Replace(list []any, _ string) error {
+	e := Event[T]{Whole: true, Snapshot: make([]T, 0, len(list))}
+	for _, o := range list {
+		if p, ok := o.(*parsed[T]); ok {
+			e.Snapshot = append(e.Snapshot, p.value)
+			continue
+		}
+		raw, err := asObject(o)
+		if err != nil {
+			return err
+		}
+		e.Snapshot = append(e.Snapshot, s.parse(raw))
+	}
+	return s.send(e)
+}
+
+func (s *store[T]) Resync() error { return nil }
+
+func (s *store[T]) send(e Event[T]) error {
+	select {
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	case s.events <- e:
+		return nil
+	}
+}
+
+func asObject(o any) (*object, error) {
+	raw, ok := o.(*object)
+	if !ok {
+		return nil, fmt.Errorf("unexpected object of type %T", o)
+	}
+	return raw, nil
+}

@@ -1,0 +1,72 @@
+// Package config is vtep-registry's command line, parsed into typed values.
+package config
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"regexp"
+
+	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/libs/netaddr"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
+)
+
+// Config is what vtep-registry is told.
+type Config struct {
+	daemon.Common
+	Kubeconfig     string               `help:"Kubeconfig file for the API server. When not given: the pod's service account." env:"KUBECONFIG" placeholder:"FILE"`
+	VPCCIDRs       []netaddr.IPv4Prefix `name:"vpc-cidrs" required:"" help:"Networks of the VPC, at most 8: what on-premises nodes are told to send to the gateway." placeholder:"CIDR,..."`
+	PodCIDRs       []netaddr.IPv4Prefix `name:"pod-cidrs" required:"" help:"Pod networks on the premises. A node may claim only what lies inside one of them." placeholder:"CIDR,..."`
+	NodeCIDRs      []netaddr.IPv4Prefix `name:"node-cidrs" required:"" help:"Networks of the nodes on the premises. A node's address must lie inside one of them." placeholder:"CIDR,..."`
+	NodeSelector   string               `help:"Label selector of the CiliumNodes that are behind the gateway. Empty selects all." default:"eks.amazonaws.com/compute-type=hybrid" placeholder:"SELECTOR"`
+	VTEPConfigName string               `name:"vtep-config-name" help:"Name of the CiliumVTEPConfig that the active gateway writes." default:"hybrid-gateway" placeholder:"NAME"`
+	Shard          string               `help:"Leadership shard whose holder is written into the CiliumVTEPConfig." default:"default" placeholder:"NAME"`
+}
+
+// Parse reads the command line and the environment; see daemon.ParseFlags.
+func Parse(args []string, out io.Writer) (Config, error) {
+	var c Config
+	err := daemon.ParseFlags(daemon.VtepRegistry, "Tells the gateway which hybrid nodes there are, and Cilium where the active gateway is.", ":9812", &c, args, out)
+	return c, err
+}
+
+// Validate is called by kong once all flags have their values.
+func (c *Config) Validate() error {
+	if len(c.VPCCIDRs) > publish.MaxEndpoints {
+		return fmt.Errorf("--vpc-cidrs has %d networks: Cilium takes at most %d", len(c.VPCCIDRs), publish.MaxEndpoints)
+	}
+	type network struct {
+		flag   string
+		prefix netip.Prefix
+	}
+	var all []network
+	for _, f := range []struct {
+		flag     string
+		prefixes []netaddr.IPv4Prefix
+	}{{"--vpc-cidrs", c.VPCCIDRs}, {"--pod-cidrs", c.PodCIDRs}, {"--node-cidrs", c.NodeCIDRs}} {
+		if len(f.prefixes) == 0 {
+			return fmt.Errorf("%s is empty: want at least one network such as 10.0.0.0/16", f.flag)
+		}
+		for _, p := range f.prefixes {
+			for _, other := range all {
+				if other.prefix.Overlaps(p.Prefix) {
+					return fmt.Errorf("%s=%s overlaps %s=%s: want networks that share no address", f.flag, p, other.flag, other.prefix)
+				}
+			}
+			all = append(all, network{f.flag, p.Prefix})
+		}
+	}
+	if len(c.VTEPConfigName) > 253 || !objectName().MatchString(c.VTEPConfigName) {
+		return fmt.Errorf("--vtep-config-name=%q: want the name of a Kubernetes object, such as hybrid-gateway", c.VTEPConfigName)
+	}
+	if c.Shard == "" {
+		return fmt.Errorf("--shard=%q: want a name, such as default", c.Shard)
+	}
+	return nil
+}
+
+// objectName is what Kubernetes takes for the name of an object (RFC 1123 subdomain).
+func objectName() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+}
