@@ -66,6 +66,7 @@ func keepRoutes(ctx context.Context, c config.Config, election grpc.ClientConnIn
 		Region:   identity.Region,
 		Parallel: parallel,
 		Tracer:   t.Tracer,
+		Log:      t.Log,
 		OnCall: func(action string, outcome plan.Outcome) {
 			m.Called(action, outcome, action != ec2.DescribeNetworkInterfaces)
 		},

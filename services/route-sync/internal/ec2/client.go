@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/smithy-go/logging"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hybridgateway/gateway/services/route-sync/internal/plan"
@@ -33,6 +35,8 @@ type Options struct {
 	Parallel int
 	// Tracer makes a span for each write, and for each read within a recorded span.
 	Tracer trace.Tracer
+	// Log takes what the SDK has to say, at level debug; nil drops it.
+	Log *slog.Logger
 	// OnCall is called when a call to the API has ended.
 	OnCall func(action string, outcome plan.Outcome)
 }
@@ -46,7 +50,7 @@ type Client struct {
 
 // Open makes a client. It makes no call, but the default chain may read files.
 func Open(ctx context.Context, o Options) (*Client, error) {
-	cfg, err := load(ctx, o.Region, o.Parallel)
+	cfg, err := load(ctx, o.Region, o.Parallel, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +78,7 @@ func (c *Client) Close() { c.http.transport.CloseIdleConnections() }
 
 // load reads the SDK's default configuration, with a pool of connections large enough that parallel
 // calls do not wait for TLS handshakes.
-func load(ctx context.Context, region string, parallel int) (aws.Config, error) {
+func load(ctx context.Context, region string, parallel int, log *slog.Logger) (aws.Config, error) {
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConns = 0
 		t.MaxIdleConnsPerHost = parallel + spare
@@ -85,7 +89,7 @@ func load(ctx context.Context, region string, parallel int) (aws.Config, error) 
 		}
 		t.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	})
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(client), config.WithLogger(loggerTo(log))}
 	if region != "" {
 		options = append(options, config.WithRegion(region))
 	}
@@ -94,4 +98,14 @@ func load(ctx context.Context, region string, parallel int) (aws.Config, error) 
 		return aws.Config{}, fmt.Errorf("load the AWS configuration: %w", err)
 	}
 	return cfg, nil
+}
+
+// loggerTo is a logger for the SDK, which otherwise writes to standard error in its own format.
+func loggerTo(log *slog.Logger) logging.Logger {
+	if log == nil {
+		return logging.Nop{}
+	}
+	return logging.LoggerFunc(func(class logging.Classification, format string, args ...any) {
+		log.Debug("the AWS SDK says", "class", string(class), "text", fmt.Sprintf(format, args...))
+	})
 }

@@ -21,7 +21,7 @@ type Identity struct {
 // Identify fills in what known leaves empty: the region from the SDK's default chain if it has one, the
 // rest from the instance metadata service, version 2. The error says what to do.
 func Identify(ctx context.Context, known Identity) (Identity, error) {
-	cfg, err := load(ctx, known.Region, 1)
+	cfg, err := load(ctx, known.Region, 1, nil)
 	if err != nil {
 		return known, err
 	}
