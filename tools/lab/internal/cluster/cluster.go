@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -55,6 +56,7 @@ type Cluster struct {
 	process *processes.Process
 	said    *lines
 	rest    *rest.Config
+	http    *http.Client
 }
 
 // Start starts the control plane and returns when it serves.
@@ -109,6 +111,15 @@ func (c *Cluster) Restart(ctx context.Context) error {
 // Stop ends the control plane in the normal way; its data stays.
 func (c *Cluster) Stop() error { return c.process.Terminate(stopGrace) }
 
+// Close kills the control plane and ends the administrator's connections.
+func (c *Cluster) Close() error {
+	err := c.Kill()
+	if c.http != nil {
+		c.http.CloseIdleConnections()
+	}
+	return err
+}
+
 // Kill ends the control plane at once.
 func (c *Cluster) Kill() error { return c.process.Kill() }
 
@@ -136,10 +147,13 @@ func (c *Cluster) connect() error {
 	c.rest = cfg
 	inside := rest.CopyConfig(cfg)
 	inside.Dial = c.config.Host.Dial
-	if c.Clients, err = kubernetes.NewForConfig(inside); err != nil {
+	if c.http, err = rest.HTTPClientFor(inside); err != nil {
 		return fmt.Errorf("make the administrator's client: %w", err)
 	}
-	if c.Nodes, err = dynamic.NewForConfig(inside); err != nil {
+	if c.Clients, err = kubernetes.NewForConfigAndClient(inside, c.http); err != nil {
+		return fmt.Errorf("make the administrator's client: %w", err)
+	}
+	if c.Nodes, err = dynamic.NewForConfigAndClient(inside, c.http); err != nil {
 		return fmt.Errorf("make the administrator's client: %w", err)
 	}
 	return nil

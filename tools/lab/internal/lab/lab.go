@@ -188,6 +188,9 @@ func (l *Lab) Close() error {
 	l.cancel()
 	l.endpoints.close()
 	var errs []error
+	if l.Cluster != nil {
+		errs = append(errs, l.Cluster.Close())
+	}
 	if l.World != nil {
 		// Everything that runs in a namespace is killed with it.
 		errs = append(errs, l.World.Close())

@@ -147,6 +147,13 @@ func (p *Probe) LastArrival() time.Time {
 	return p.record.last
 }
 
+// FirstArrival is when the first packet arrived; zero before.
+func (p *Probe) FirstArrival() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.record.first
+}
+
 // WaitReceived returns when n more packets than now have arrived.
 func (p *Probe) WaitReceived(ctx context.Context, n int) error {
 	_, start := p.Counts()

@@ -59,6 +59,7 @@ type record struct {
 	highest uint64
 	dup     int
 	late    int
+	first   time.Time // of the first arrival
 	last    time.Time // of the last arrival
 	gapFrom time.Time
 	gapTo   time.Time
@@ -75,6 +76,9 @@ func (r *record) receive(a arrival) {
 	}
 	r.sources[a.from] = true
 	r.gap(a.at)
+	if len(r.got) == 0 {
+		r.first = a.at
+	}
 	r.last = a.at
 	switch {
 	case r.got[a.seq]:

@@ -1,0 +1,208 @@
+// Package e2e tests the whole product in the lab: real kernel, real API server,
+// the unmodified AWS SDK against the EC2 stand-in, and the programs as they are
+// built.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/hybridgateway/gateway/tools/lab/internal/cluster"
+	"github.com/hybridgateway/gateway/tools/lab/internal/demo"
+	"github.com/hybridgateway/gateway/tools/lab/internal/flows"
+	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
+	"github.com/hybridgateway/gateway/tools/lab/internal/lab"
+	"github.com/hybridgateway/gateway/tools/lab/internal/probe"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	// The lab of these tests lives beside one that a developer has up.
+	testDir    = "/run/hgw-e2e"
+	testPrefix = "hge-"
+	// healTimeout bounds the way back to a healthy lab; it takes a twentieth.
+	healTimeout = 60 * time.Second
+	// ec2Latency is what a call to EC2 takes.
+	ec2Latency = 100 * time.Millisecond
+)
+
+// programs finds the directory of the programs, and the product's manifests. It
+// skips the test when it may not or cannot run.
+func programs(t *testing.T) (binDir, manifests string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes network namespaces")
+	}
+	root, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binDir = os.Getenv("LAB_BIN_DIR")
+	if binDir == "" {
+		binDir = filepath.Join(root, ".bin")
+	}
+	for _, name := range append(gateway.Services(), cluster.Binary, "lab", "hgctl") {
+		if _, err := os.Stat(filepath.Join(binDir, name)); err != nil {
+			t.Skipf("needs %s in %s: build it with make build, or set LAB_BIN_DIR", name, binDir)
+		}
+	}
+	return binDir, filepath.Join(root, "deploy", "rbac")
+}
+
+// repository is the directory above this one that has the go.work.
+func repository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("no go.work above the test")
+		}
+	}
+}
+
+// suite is a lab with its gateways, which all sub-tests share. Each begins with
+// a healthy one.
+type suite struct{ *lab.Lab }
+
+// TestPrivilegedLab brings one lab up and runs everything else in it.
+func TestPrivilegedLab(t *testing.T) {
+	binDir, manifests := programs(t)
+	claim, err := lab.Take(testDir, testPrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(claim.Clean(), claim.Release()); err != nil {
+			t.Error(err)
+		}
+	})
+	ctx := t.Context()
+	l, err := lab.Up(ctx, lab.Options{
+		Prefix: testPrefix, Dir: testDir, BinDir: binDir, Manifests: manifests, EC2Latency: ec2Latency,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			if dir, err := l.SaveLogs(); err == nil {
+				t.Log("logs of all processes:", dir)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := l.StartGateways(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s := &suite{l}
+	for _, group := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"flows", s.testFlows},
+		{"telemetry", s.testTelemetry},
+		{"kill", s.testKills},
+		{"drift", s.testDrift},
+		{"bad nodes", s.testBadNodes},
+		{"nodes come and go", s.testNodes},
+		{"hand-over", s.testHandOver},
+		{"node dies", s.testNodeDies},
+		{"API server away", s.testAPIServerAway},
+		{"flows at last", s.testFlows},
+	} {
+		t.Run(group.name, group.run)
+	}
+}
+
+// healthy puts the lab back into order, and fails the test when that does not
+// work.
+func (s *suite) healthy(t *testing.T) *lab.Health {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), healTimeout)
+	defer cancel()
+	h, err := s.Heal(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// within gives a test step time.
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), healTimeout)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// probes begins a two-way probe that loses nothing so far.
+func (s *suite) probes(t *testing.T) *probe.Pair {
+	t.Helper()
+	pair, err := demo.StartProbes(t.Context(), s.Lab, 10*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	received(t, pair, 10)
+	return pair
+}
+
+// received waits until n more packets have arrived in each direction; it ends
+// the probe, and the test, when they do not.
+func received(t *testing.T, pair *probe.Pair, n int) {
+	t.Helper()
+	if err := pair.WaitReceived(within(t), n); err != nil {
+		there, back := pair.Stop()
+		t.Fatalf("%v: %v; %v", err, there, back)
+	}
+}
+
+// lostNothing ends the probe and fails the test when a packet is missing.
+func lostNothing(t *testing.T, pair *probe.Pair) {
+	t.Helper()
+	there, back := pair.Stop()
+	for _, r := range []probe.Result{there, back} {
+		t.Log(r)
+		if r.Lost > 0 {
+			t.Errorf("%s: lost %d of %d packets, want none", r.Name, r.Lost, r.Sent)
+		}
+	}
+}
+
+func (s *suite) testFlows(t *testing.T) {
+	s.healthy(t)
+	for _, f := range []struct {
+		name string
+		run  func(context.Context, *lab.Lab) (flows.Result, error)
+	}{
+		{"EC2 pods to on-premises pods", flows.CloudToPods},
+		{"on-premises pods to EC2 pods", flows.PodsToCloud},
+		{"API server to webhook", flows.APIServerToWebhook},
+		{"load balancer to on-premises pods", flows.BalancerToPods},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			r, err := f.run(within(t), s.Lab)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Questions == 0 {
+				t.Error("nothing was asked")
+			}
+			t.Log(fmt.Sprintf("%d questions; %+v", r.Questions, r.Meter))
+		})
+	}
+}

@@ -1,0 +1,54 @@
+package timeline_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hybridgateway/gateway/tools/lab/internal/timeline"
+)
+
+func TestOf(t *testing.T) {
+	zero := time.Unix(1000, 0)
+	at := func(ms int) time.Time { return zero.Add(time.Duration(ms) * time.Millisecond) }
+	span := func(id, parent, service, name string, from, to int, attributes map[string]string) timeline.Span {
+		return timeline.Span{
+			TraceID: "t", ID: id, Parent: parent, Service: service, Gateway: "gw2", Name: name,
+			Start: at(from), End: at(to), Attributes: attributes,
+		}
+	}
+	route := func(id, table string, from, to int) timeline.Span {
+		return span(id, "3", "route-sync", "ec2.ReplaceRoute", from, to,
+			map[string]string{"ec2.destination": "100.64.0.0/16", "ec2.route_table": table})
+	}
+	root := span("1", "", "election", "takeover", 3000, 3200, map[string]string{"epoch": "2", "shard": "default"})
+	root.Events = []timeline.Event{{Name: "leadership published", At: at(3006)}}
+	failed := span("6", "1", "vtep-registry", "vtep.publish", 3007, 3009, map[string]string{"epoch": "2"})
+	failed.Error = "conflict"
+	spans := []timeline.Span{
+		route("4", "rtb-a", 3008, 3110), route("5", "rtb-b", 3008, 3112),
+		span("3", "1", "route-sync", "routes.takeover", 3007, 3113, map[string]string{"routes": "2"}),
+		failed, root,
+		span("2", "1", "election", "record.compare-and-swap", 3001, 3005, nil),
+	}
+	var got strings.Builder
+	for _, l := range timeline.Of(spans, zero) {
+		got.WriteString(strings.TrimRight(l.String(), " ") + "\n")
+	}
+	want := `  +3.000 s  gw2  election      takeover begins epoch=2
+  +3.005 s  gw2  election      record.compare-and-swap (4ms)
+  +3.006 s  gw2  election      leadership published
+  +3.009 s  gw2  vtep-registry vtep.publish epoch=2 FAILED: conflict (2ms)
+  +3.112 s  gw2  route-sync    2 x ReplaceRoute: 100.64.0.0/16 in rtb-a, 100.64.0.0/16 in rtb-b (102ms to 104ms)
+  +3.113 s  gw2  route-sync    routes.takeover routes=2 (106ms)
+  +3.200 s  gw2  election      takeover epoch=2 (200ms)
+`
+	if d := cmp.Diff(want, got.String()); d != "" {
+		t.Error(d)
+	}
+	if lines := timeline.Of(nil, zero); len(lines) != 0 {
+		t.Errorf("lines of no spans: %v", lines)
+	}
+}
