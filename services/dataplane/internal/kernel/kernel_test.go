@@ -1,10 +1,10 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/hybridgateway/gateway/libs/netnstest"
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
@@ -111,7 +112,7 @@ func tunnel(a plan.Actual) plan.Actual {
 func kinds(ops []plan.Op) string {
 	var out []string
 	for _, op := range ops {
-		out = append(out, op.Kind())
+		out = append(out, plan.Kind(op))
 	}
 	return strings.Join(out, " ")
 }
@@ -155,7 +156,7 @@ func TestPrivilegedDefaultAddress(t *testing.T) {
 		}
 	})
 	netnstest.New(t).Run(t, func() {
-		if got, err := DefaultAddress(); err != ErrNoDefaultRoute {
+		if got, err := DefaultAddress(); !errors.Is(err, ErrNoDefaultRoute) {
 			t.Errorf("without a network: %v, error %v", got, err)
 		}
 	})
@@ -299,23 +300,70 @@ func TestPrivilegedFailureStopsNothing(t *testing.T) {
 	if left := plan.Plan(d, dump(t, k)).Ops; len(left) > 0 {
 		t.Errorf("left to do: %v", left)
 	}
-	gone := []plan.Op{plan.DeleteRoute{Route: bad.Route}, plan.DeleteNeighbour{Addr: local}, plan.DeleteFDB{MAC: plan.MAC{2}}}
+	gone := []plan.Op{plan.DeleteRoute(bad), plan.DeleteNeighbour{Addr: local}, plan.DeleteFDB{MAC: plan.MAC{2}}}
 	if failures := k.Apply(gone); len(failures) > 0 {
 		t.Errorf("removing what is absent fails: %v", failures)
 	}
 }
 
-// TestPrivilegedReadOnlySysctl: with /proc/sys read-only the tunnel works on a host that forwards, and says what to do on one that does not.
+// TestPrivilegedReadOnlySysctl: with /proc/sys read-only, as in a container without privileges, the tunnel works on a host that
+// forwards, and says what to do on one that does not.
 func TestPrivilegedReadOnlySysctl(t *testing.T) {
-	ns, k := gateway(t)
-	k.forwarding.Close()
-	k.forwarding, k.forwardingErr = nil, &os.PathError{Op: "open", Path: forwardingPath, Err: os.ErrPermission}
+	ns, _ := gateway(t)
+	var k *Kernel
+	err := ns.Do(func() (err error) {
+		// The mounts are this thread's alone, and the thread ends with this function.
+		for _, err := range []error{
+			unix.Unshare(unix.CLONE_NEWNS),
+			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""),
+			unix.Mount("", "/proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""),
+		} {
+			if err != nil {
+				return err
+			}
+		}
+		k, err = Open(Config{Device: device.Name, Local: local})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
 	failures := k.Apply(plan.Plan(desired(), dump(t, k)).Ops)
-	if len(failures) != 1 || !strings.Contains(failures[0].Error(), "net.ipv4.ip_forward=1") {
+	if len(failures) != 1 || !strings.Contains(failures[0].Error(), "set net.ipv4.ip_forward=1 on the node") || !errors.Is(failures[0], unix.EROFS) {
 		t.Errorf("failures %v", failures)
 	}
 	ns.Sysctl(t, "net/ipv4/ip_forward", "1")
 	converge(t, k, desired(vtep("a", "192.168.1.11", "100.64.1.0/24")))
+}
+
+func TestPrivilegedNoNetAdmin(t *testing.T) {
+	ns, _ := gateway(t)
+	ns.Sysctl(t, "net/ipv4/ip_forward", "1")
+	ns.Run(t, func() {
+		// The thread ends with this function, and with it the loss of all capabilities.
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		if err := unix.Capset(&header, &make([]unix.CapUserData, 2)[0]); err != nil {
+			t.Error(err)
+			return
+		}
+		k, err := Open(Config{Device: device.Name, Local: local})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer k.Close()
+		a, err := k.Dump()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		failures := k.Apply(plan.Plan(desired(), a).Ops)
+		if len(failures) != 1 || !strings.Contains(failures[0].Error(), "the capability NET_ADMIN is missing") {
+			t.Errorf("failures %v", failures)
+		}
+	})
 }
 
 func TestPrivilegedStrictRPFilter(t *testing.T) {

@@ -8,9 +8,11 @@ import (
 // Op is one change of the kernel. It prints as one line. Carrying it out twice does what carrying it out once does.
 type Op interface {
 	fmt.Stringer
-	// Kind is the op's name in metrics and logs.
-	Kind() string
+	kind() string
 }
+
+// Kind is the op's name in metrics.
+func Kind(o Op) string { return o.kind() }
 
 // The device operations. They come first in a plan; when one of them fails the tunnel is not ready.
 type (
@@ -76,23 +78,22 @@ type (
 	DeleteRoute struct{ Route Route }
 )
 
-// Kind implements [Op].
-func (AddDevice) Kind() string       { return "device-add" }
-func (DeleteDevice) Kind() string    { return "device-delete" }
-func (SetLocal) Kind() string        { return "device-set" }
-func (SetNoLearning) Kind() string   { return "device-set" }
-func (SetMTU) Kind() string          { return "device-set" }
-func (SetMAC) Kind() string          { return "device-set" }
-func (SetConf) Kind() string         { return "device-set" }
-func (SetUp) Kind() string           { return "device-set" }
-func (SetForwarding) Kind() string   { return "forwarding-set" }
-func (SetFDB) Kind() string          { return "fdb-set" }
-func (DeleteFDB) Kind() string       { return "fdb-delete" }
-func (SetNeighbour) Kind() string    { return "neighbour-set" }
-func (DeleteNeighbour) Kind() string { return "neighbour-delete" }
-func (AddRoute) Kind() string        { return "route-add" }
-func (ReplaceRoute) Kind() string    { return "route-replace" }
-func (DeleteRoute) Kind() string     { return "route-delete" }
+func (AddDevice) kind() string       { return "device-add" }
+func (DeleteDevice) kind() string    { return "device-delete" }
+func (SetLocal) kind() string        { return "device-set" }
+func (SetNoLearning) kind() string   { return "device-set" }
+func (SetMTU) kind() string          { return "device-set" }
+func (SetMAC) kind() string          { return "device-set" }
+func (SetConf) kind() string         { return "device-set" }
+func (SetUp) kind() string           { return "device-set" }
+func (SetForwarding) kind() string   { return "forwarding-set" }
+func (SetFDB) kind() string          { return "fdb-set" }
+func (DeleteFDB) kind() string       { return "fdb-delete" }
+func (SetNeighbour) kind() string    { return "neighbour-set" }
+func (DeleteNeighbour) kind() string { return "neighbour-delete" }
+func (AddRoute) kind() string        { return "route-add" }
+func (ReplaceRoute) kind() string    { return "route-replace" }
+func (DeleteRoute) kind() string     { return "route-delete" }
 
 func (o AddDevice) String() string {
 	d := o.Device

@@ -166,8 +166,9 @@ func unusableCIDR(c netip.Prefix, local netip.Addr) string {
 		return "the pod network is wider than a /8"
 	case c.Contains(local):
 		return "the pod network contains this gateway's address " + local.String()
-	case c.Addr().IsLoopback(), c.Addr().IsMulticast(), c.Addr().As4()[0] >= 240, c.Addr().As4()[0] == 0:
-		return "the pod network is not a unicast network"
+	case c.Addr().IsLoopback(), c.Addr().IsMulticast(), c.Addr().As4()[0] >= 240, c.Addr().As4()[0] == 0,
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{169, 254}), 16).Overlaps(c): // link-local: instance metadata is there
+		return "the pod network is not one that hosts on other links can have"
 	}
 	return ""
 }

@@ -90,13 +90,13 @@ func byKind(kind string) metric.MeasurementOption {
 func (m *Metrics) applied(ctx context.Context, ops []plan.Op, failures []plan.Failure, took time.Duration) {
 	count := map[string]int64{}
 	for _, op := range ops {
-		count[op.Kind()]++
+		count[plan.Kind(op)]++
 	}
 	for kind, n := range count {
 		m.ops.Add(ctx, n, byKind(kind))
 	}
 	for _, f := range failures {
-		m.failed(ctx, f.Op.Kind())
+		m.failed(ctx, plan.Kind(f.Op))
 	}
 	m.duration.Record(ctx, took.Seconds())
 }
