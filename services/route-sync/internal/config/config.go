@@ -24,12 +24,12 @@ const (
 // Config is what route-sync is told.
 type Config struct {
 	daemon.Common
-	RouteTables       []RouteTable  `name:"route-tables" required:"" help:"Route tables of the VPC whose traffic to the pod networks goes through the gateway." placeholder:"rtb-ID,..."`
-	PodCIDRs          []PodCIDR     `name:"pod-cidrs" required:"" help:"Pod networks on the premises: the destinations of the routes. Fewer and larger ones make a faster takeover." placeholder:"CIDR,..."`
+	RouteTables       []RouteTable  `name:"route-tables" required:"" help:"Route tables of the VPC whose traffic to the pod networks goes through the gateway." placeholder:"rtb-ID"`
+	PodCIDRs          []PodCIDR     `name:"pod-cidrs" required:"" help:"Pod networks on the premises: the destinations of the routes. Fewer and larger ones make a faster takeover." placeholder:"CIDR"`
 	ENI               Interface     `name:"eni" help:"This gateway's network interface, the target of the routes. When not given: the primary interface of the instance, from the instance metadata service." placeholder:"eni-ID"`
 	Region            string        `help:"AWS region of the route tables. When not given: what the AWS SDK finds (AWS_REGION, profile), else the instance metadata service." placeholder:"NAME"`
 	Zone              string        `help:"Availability zone of this gateway. When not given: from the instance metadata service." placeholder:"NAME"`
-	GatewayENIs       []Interface   `name:"gateway-enis" help:"Further network interfaces that are gateways', so that routes to them may be replaced. Not needed for those tagged eks-hybrid-nodes-gateway=true, nor for gateways that hold the record while this one runs." placeholder:"eni-ID,..."`
+	GatewayENIs       []Interface   `name:"gateway-enis" help:"Further network interfaces that are gateways', so that routes to them may be replaced. Not needed for those tagged eks-hybrid-nodes-gateway=true, nor for gateways that hold the record while this one runs." placeholder:"eni-ID"`
 	ReconcileInterval time.Duration `help:"Time between two reads of the route tables; drift is repaired within it. From 1s to 5m." default:"10s" placeholder:"DURATION"`
 	Shard             string        `help:"Leadership shard that the route tables belong to." default:"default" placeholder:"NAME"`
 }
