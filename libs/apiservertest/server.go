@@ -24,7 +24,7 @@ const Namespace = "kube-system"
 
 // Options change what a Server is started with. The zero value is good.
 type Options struct {
-	// Dir keeps all data and is left in place. Default: a temporary one.
+	// Dir keeps all data; made if missing, and left in place. Default: a temporary one.
 	Dir string
 	// Manifests are YAML files or directories applied at every start, after
 	// deploy/rbac of the repository.
@@ -94,6 +94,8 @@ func New(o Options) (*Server, error) {
 			return nil, fmt.Errorf("make directory for the API server: %w", err)
 		}
 		s.temporary = true
+	} else if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory for the API server: %w", err)
 	}
 	if err := s.startOnFreePort(); err != nil {
 		return nil, errors.Join(err, s.Close())
