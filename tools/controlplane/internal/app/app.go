@@ -203,7 +203,7 @@ func (b bootstrap) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := admin.WaitReady(ctx); err != nil {
+	if err := admin.WaitServing(ctx); err != nil {
 		return err
 	}
 	if err := admin.Apply(ctx, b.objects); err != nil {
@@ -217,6 +217,9 @@ func (b bootstrap) run(ctx context.Context) error {
 		if err := kube.WriteTokenKubeconfig(account.File, b.endpoint, account.Namespace, token); err != nil {
 			return err
 		}
+	}
+	if err := admin.WaitReady(ctx); err != nil {
+		return err
 	}
 	line := readyLine{Ready: true, Server: b.endpoint.URL, Kubeconfig: kubeconfig}
 	if err := json.NewEncoder(b.out).Encode(line); err != nil {

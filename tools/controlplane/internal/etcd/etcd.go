@@ -86,9 +86,10 @@ func (s *Server) Endpoint() string { return s.endpoint }
 // Err delivers an error when etcd stops by itself.
 func (s *Server) Err() <-chan error { return s.etcd.Err() }
 
-// Close stops etcd and waits until it has. Clients must be gone before, or it
-// waits for them for some seconds.
+// Close stops the member and waits until its data is in its files. What still
+// listens goes with the process: an orderly end of connections would wait for
+// clients of the API server's that it never closes.
 func (s *Server) Close() {
-	s.etcd.Close()
+	s.etcd.Server.Stop()
 	s.directory.Close()
 }

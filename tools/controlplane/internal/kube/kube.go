@@ -52,7 +52,15 @@ func NewAdmin(config *rest.Config) (*Admin, error) {
 // WaitReady returns when the API server says that it is ready.
 func (a *Admin) WaitReady(ctx context.Context) error {
 	return poll(ctx, "wait for the API server to be ready", func() error {
-		return a.clientset.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+		return a.discovery.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	})
+}
+
+// WaitServing returns when the administrator can work: the API server is ready
+// but for the roles it makes itself, which takes another second.
+func (a *Admin) WaitServing(ctx context.Context) error {
+	return poll(ctx, "wait for the API server to serve", func() error {
+		return a.discovery.RESTClient().Get().AbsPath("/readyz").Param("exclude", "poststarthook/rbac/bootstrap-roles").Do(ctx).Error()
 	})
 }
 
