@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hybridgateway/gateway/libs/netnstest"
 )
 
@@ -32,6 +34,7 @@ func newEcho(t *testing.T, ns *netnstest.Namespace, ip string) *echo {
 	if err != nil {
 		t.Fatal(err)
 	}
+	enlarge(t, conn)
 	inBackground(t, func(ctx context.Context) error {
 		defer context.AfterFunc(ctx, func() { conn.Close() })()
 		buf := make([]byte, 2048)
@@ -49,6 +52,18 @@ func newEcho(t *testing.T, ns *netnstest.Namespace, ip string) *echo {
 		}
 	})
 	return e
+}
+
+// enlarge makes room in a socket for what comes in while the test gets no processor, so that only the network loses packets.
+func enlarge(t *testing.T, conn *net.UDPConn) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20) }); ctlErr != nil || err != nil {
+		t.Fatal(ctlErr, err)
+	}
 }
 
 func (e *echo) seen(ip string) bool {
@@ -77,6 +92,7 @@ func startProbe(t *testing.T, ns *netnstest.Namespace, from string, to *echo, pa
 	if err != nil {
 		t.Fatal(err)
 	}
+	enlarge(t, p.conn)
 	t.Cleanup(func() { p.conn.Close(); <-p.done })
 	go p.receive()
 	go p.send(pace)

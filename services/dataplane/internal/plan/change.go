@@ -57,6 +57,9 @@ func (t Target) Explains(a Actual, c Change) bool {
 		if c.Device != name {
 			return true
 		}
+		if _, wanted := t.neighbours[c.Addr]; !wanted && !c.Permanent {
+			return true // the kernel's own, made by whatever ARP packet comes along
+		}
 		have, there := a.Neighbours[c.Addr]
 		if c.Gone {
 			return !there

@@ -38,6 +38,8 @@ func TestExplains(t *testing.T) {
 		{"our neighbour comes", Change{Kind: ChangeNeighbour, Device: "hybrid_vxlan0", MAC: mac, Addr: v.Underlay, Permanent: true}, true},
 		{"our neighbour ages", Change{Kind: ChangeNeighbour, Device: "hybrid_vxlan0", MAC: mac, Addr: v.Underlay}, false},
 		{"our neighbour goes", Change{Kind: ChangeNeighbour, Gone: true, Device: "hybrid_vxlan0", Addr: v.Underlay}, false},
+		{"an ARP packet made a neighbour", Change{Kind: ChangeNeighbour, Device: "hybrid_vxlan0", MAC: MAC{2}, Addr: local}, true},
+		{"somebody added a neighbour", Change{Kind: ChangeNeighbour, Device: "hybrid_vxlan0", MAC: MAC{2}, Addr: local, Permanent: true}, false},
 		{"a neighbour we removed goes", Change{Kind: ChangeNeighbour, Gone: true, Device: "hybrid_vxlan0", Addr: local}, true},
 		{"a neighbour of the NIC", Change{Kind: ChangeNeighbour, Device: "eth0", Addr: local}, true},
 		{"our route comes", Change{Kind: ChangeRoute, Route: mine}, true},

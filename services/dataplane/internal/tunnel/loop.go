@@ -16,9 +16,10 @@ import (
 const (
 	// checkInterval is how often the kernel is compared without a reason.
 	checkInterval = time.Minute
-	// checkSpacing is the least time between two checks that changes of the kernel ask for, so that a program that fights us
-	// costs a bounded share of a processor.
+	// checkSpacing is the least time between two checks that changes of the kernel ask for, and checkShare how many times what a
+	// check takes: so a program that fights us costs a bounded share of a processor.
 	checkSpacing = 100 * time.Millisecond
+	checkShare   = 4
 	// counterInterval is how often the device's counters are told to the others.
 	counterInterval = 2 * time.Second
 	// After a failure the next attempt comes after retryFirst, doubling up to retryLast.
@@ -66,6 +67,7 @@ type Loop struct {
 	published bool
 	check     *time.Timer // next check that something asked for
 	lastCheck time.Time
+	checkCost time.Duration // how long reading the kernel took
 	retry     time.Duration
 }
 
@@ -103,26 +105,33 @@ func (l *Loop) Run(ctx context.Context, updates <-chan feed.Update[Item], change
 	}
 }
 
-// onUpdates takes in an update and all that have queued up behind it, so that a burst is one plan.
-func (l *Loop) onUpdates(ctx context.Context, u feed.Update[Item], more <-chan feed.Update[Item]) {
-	var cause feed.Trace
-	changed := false
-	for range cap(more) + 1 {
+// onUpdates takes in an update and those that have queued up behind it, so that a burst is one plan.
+func (l *Loop) onUpdates(ctx context.Context, first feed.Update[Item], more <-chan feed.Update[Item]) {
+	cause, changed := first.Trace, l.takeIn(first)
+	for _, u := range queued(more) {
 		if u.Trace.Parent != "" {
 			cause = u.Trace
 		}
 		changed = l.takeIn(u) || changed
-		select {
-		case u = <-more:
-			continue
-		default:
-		}
-		break
 	}
 	if changed {
 		l.compile()
 		l.reconcile(cause.Context(ctx), "vteps")
 	}
+}
+
+// queued takes what waits in a channel, at most as much as fits into it.
+func queued[T any](from <-chan T) []T {
+	var out []T
+	for len(out) < cap(from) {
+		select {
+		case v := <-from:
+			out = append(out, v)
+		default:
+			return out
+		}
+	}
+	return out
 }
 
 func (l *Loop) takeIn(u feed.Update[Item]) (changed bool) {
@@ -158,19 +167,14 @@ func (l *Loop) compile() {
 }
 
 // onChanges looks at the kernel's notifications and asks for a check when one of them is news.
-func (l *Loop) onChanges(c plan.Change, more <-chan plan.Change) {
-	for range cap(more) + 1 {
-		if !l.stale && !l.target.Explains(l.actual, c) {
-			l.Log.Debug("kernel changed", "kind", c.Kind.String(), "device", c.Device, "gone", c.Gone)
-			l.stale = true
-			l.checkIn(max(0, checkSpacing-time.Since(l.lastCheck)))
-		}
-		select {
-		case c = <-more:
+func (l *Loop) onChanges(first plan.Change, more <-chan plan.Change) {
+	for _, c := range append([]plan.Change{first}, queued(more)...) {
+		if l.stale || l.target.Explains(l.actual, c) {
 			continue
-		default:
 		}
-		return
+		l.Log.Debug("kernel changed", "kind", c.Kind.String(), "device", c.Device, "gone", c.Gone)
+		l.stale = true
+		l.checkIn(max(0, max(checkSpacing, checkShare*l.checkCost)-time.Since(l.lastCheck)))
 	}
 }
 
@@ -190,15 +194,15 @@ func (l *Loop) reconcile(ctx context.Context, cause string) {
 	l.judge(r, failures)
 	if len(failures) == 0 {
 		l.retry = retryFirst
-	} else if l.readKernel(ctx, start) {
+	} else if l.readKernel(ctx, time.Now()) {
 		l.again()
 	}
 	l.publish(ctx)
 }
 
 func (l *Loop) readKernel(ctx context.Context, start time.Time) bool {
-	l.lastCheck = start
 	actual, err := l.Kernel.Dump()
+	l.lastCheck, l.checkCost = time.Now(), time.Since(start)
 	if err != nil {
 		l.dumpFails++
 		l.Log.Warn("kernel could not be read", "error", err, "failures", l.dumpFails)

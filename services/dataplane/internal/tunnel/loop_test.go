@@ -228,6 +228,23 @@ func TestAnEventCostsNoDump(t *testing.T) {
 	})
 }
 
+// TestBurst: more updates than fit into the queue come faster than they are taken; each counts.
+func TestBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, newFakeKernel())
+		b.snapshot()
+		const n = 5000
+		for i := range n {
+			node := fmt.Sprint("n", i)
+			b.updates <- feed.Update[Item]{Change: &feed.Event[Item]{Kind: feed.Upsert, Key: node,
+				Value: item(node, fmt.Sprintf("192.168.%d.%d", i/250, 1+i%250), fmt.Sprintf("100.%d.%d.0/24", 64+i/250, i%250))}}
+		}
+		if s := b.last(); s.VTEPs != n || s.Routes != n {
+			t.Errorf("%d VTEPs, %d routes, want %d", s.VTEPs, s.Routes, n)
+		}
+	})
+}
+
 func TestLostStreamChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, newFakeKernel())
