@@ -66,6 +66,22 @@ const (
 	MetricKubernetesErrors = "eks_hybrid_gateway_kubernetes_errors"
 )
 
+// election's metrics, besides MetricLeaseHolder.
+const (
+	// MetricLeaseEpoch is the epoch of the leadership record as last seen; label shard.
+	MetricLeaseEpoch = "eks_hybrid_gateway_lease_epoch"
+	// MetricLeaseTransitions counts leaderships that the gateway began or lost (_total); labels
+	// shard and cause.
+	MetricLeaseTransitions = "eks_hybrid_gateway_lease_transitions"
+	// MetricLeaseWriteDuration is the time a write of the record took, in seconds; labels
+	// purpose (take-over, renew, converge, release) and outcome (swapped, conflict, failed,
+	// unknown).
+	MetricLeaseWriteDuration = "eks_hybrid_gateway_lease_write_duration"
+	// MetricLeaseWriteFailures counts writes of the record that did not succeed (_total);
+	// labels as above.
+	MetricLeaseWriteFailures = "eks_hybrid_gateway_lease_write_failures"
+)
+
 // Names of log fields and span attributes that several services use.
 const (
 	KeyError   = "error"

@@ -1,0 +1,94 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/services/election/internal/api"
+	"github.com/hybridgateway/gateway/services/election/internal/term"
+)
+
+// candidate joins what makes this gateway one that can lead: its tunnel is ready, its
+// network interface is known, and both are said by services that answer.
+type candidate struct {
+	// nodeIP overrides the tunnel's address when it is valid.
+	nodeIP netip.Addr
+
+	tunnel     *api.Tunnel
+	tunnelLost error
+	iface      *api.Interface
+	routesLost error
+}
+
+// candidacy is what the term is to know. The error says why this gateway does not stand.
+func (c *candidate) candidacy() (term.Candidacy, error) {
+	if err := c.missing(); err != nil {
+		return term.Candidacy{}, err
+	}
+	g := term.Gateway{NodeIP: c.tunnel.VTEP, MAC: c.tunnel.MAC, ENI: c.iface.ENI, Zone: c.iface.Zone}
+	if c.nodeIP.IsValid() {
+		g.NodeIP = c.nodeIP
+	}
+	return term.Candidacy{Standing: true, Gateway: g}, nil
+}
+
+func (c *candidate) missing() error {
+	switch {
+	case c.tunnelLost != nil:
+		return fmt.Errorf("dataplane does not answer: %w", c.tunnelLost)
+	case c.tunnel == nil:
+		return errors.New("dataplane has told nothing about the tunnel yet")
+	case !c.tunnel.Ready:
+		return fmt.Errorf("the tunnel is not ready: %s", c.tunnel.Reason)
+	case c.routesLost != nil:
+		return fmt.Errorf("route-sync does not answer: %w", c.routesLost)
+	case c.iface == nil:
+		return errors.New("route-sync does not know this gateway's network interface yet")
+	}
+	return nil
+}
+
+// followTunnel takes note of dataplane's stream.
+func (c *candidate) followTunnel(u feed.Update[api.Tunnel]) {
+	c.tunnelLost = u.Lost
+	switch {
+	case u.Snapshot != nil:
+		c.tunnel = nil
+		for _, t := range u.Snapshot {
+			c.tunnel = &t
+		}
+	case u.Change != nil && u.Change.Kind == feed.Delete:
+		c.tunnel = nil
+	case u.Change != nil:
+		c.tunnel = &u.Change.Value
+	}
+}
+
+// followRoutes takes note of route-sync's stream and returns the epoch under which the
+// routes of the shard converged; told is false when it says nothing about that.
+func (c *candidate) followRoutes(u feed.Update[api.Routes], shard string) (epoch uint64, told bool) {
+	c.routesLost = u.Lost
+	switch {
+	case u.Snapshot != nil:
+		c.iface = nil
+		for _, item := range u.Snapshot {
+			if item.Interface != nil {
+				c.iface = item.Interface
+			}
+			if item.Convergence != nil && item.Convergence.Shard == shard {
+				epoch, told = item.Convergence.Epoch, true
+			}
+		}
+	case u.Change != nil && u.Change.Kind == feed.Delete:
+		if u.Change.Key == "interface" {
+			c.iface = nil
+		}
+	case u.Change != nil && u.Change.Value.Interface != nil:
+		c.iface = u.Change.Value.Interface
+	case u.Change != nil && u.Change.Value.Convergence != nil && u.Change.Value.Convergence.Shard == shard:
+		epoch, told = u.Change.Value.Convergence.Epoch, true
+	}
+	return epoch, told
+}

@@ -1,0 +1,214 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/libs/telemetry"
+	"github.com/hybridgateway/gateway/services/election/internal/api"
+	"github.com/hybridgateway/gateway/services/election/internal/term"
+)
+
+// Names of log fields and span attributes of this service's own.
+const (
+	keyItem    = "item"
+	keyRole    = "role"
+	keyCause   = "cause"
+	keyPurpose = "purpose"
+	keyOutcome = "outcome"
+)
+
+// register is the record, as far as the loop needs it.
+type register interface {
+	// CompareAndSwap writes within the write's timeout. The error explains an outcome
+	// other than Swapped.
+	CompareAndSwap(context.Context, term.CompareAndSwap) (term.Result, error)
+	// Read asks for an observation, which comes as others do.
+	Read(context.Context)
+}
+
+// swapped is the end of a write.
+type swapped struct {
+	term.Result
+	err error
+}
+
+// loop is the one owner of the term's state.
+type loop struct {
+	observations chan term.Observation
+	tunnels      chan feed.Update[api.Tunnel]
+	routes       chan feed.Update[api.Routes]
+	// swapped holds the end of the one write that is under way.
+	swapped chan swapped
+
+	id, shard  string
+	term       *term.Term
+	register   register
+	leadership *feed.Log[term.Leadership]
+	candidate  candidate
+	ready      *readiness
+	// now reads the clock that the node's processes share.
+	now func() time.Duration
+	// known is called when the record was seen for the first time.
+	known func()
+
+	log     *slog.Logger
+	trace   tracing
+	metrics *metrics
+
+	timer     *time.Timer
+	writes    sync.WaitGroup
+	published term.Leadership
+	// failing is true while writes do not reach the register.
+	failing bool
+	done    bool
+}
+
+// run works until the record is handed over, which stop asks for, or ctx ends. It
+// returns when nothing it started is left.
+func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer l.writes.Wait()
+	defer cancel()
+	defer l.trace.abandon()
+	l.timer = time.NewTimer(0)
+	defer l.timer.Stop()
+	l.stand(ctx)
+	for !l.done {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-stop:
+			stop = nil
+			l.stop(ctx)
+		case o := <-l.observations:
+			l.step(ctx, o)
+		case s := <-l.swapped:
+			l.settle(ctx, s)
+		case u := <-l.tunnels:
+			l.candidate.followTunnel(u)
+			l.stand(ctx)
+		case u := <-l.routes:
+			if epoch, told := l.candidate.followRoutes(u, l.shard); told {
+				l.step(ctx, term.RoutesConverged{Epoch: epoch})
+			}
+			l.stand(ctx)
+		case <-l.timer.C:
+			l.step(ctx, term.Tick{})
+		}
+	}
+	return nil
+}
+
+// stand tells the term whether this gateway can lead.
+func (l *loop) stand(ctx context.Context) {
+	c, err := l.candidate.candidacy()
+	if l.ready.stand(err) {
+		if err != nil {
+			l.log.Info("this gateway does not stand for election", telemetry.KeyReason, err.Error())
+		} else {
+			l.log.Info("this gateway stands for election")
+		}
+	}
+	l.step(ctx, c)
+}
+
+// stop begins to hand over.
+func (l *loop) stop(ctx context.Context) {
+	l.ready.stop()
+	s := term.Stop{}
+	if l.published.Role == term.Active {
+		l.log.Info("handing over", telemetry.KeyEpoch, l.published.Epoch)
+		s.Traceparent = l.trace.startHandover(ctx, l.published.Epoch)
+	}
+	l.step(ctx, s)
+}
+
+// settle takes the end of a write.
+func (l *loop) settle(ctx context.Context, s swapped) {
+	unreachable := s.Outcome == term.Failed || s.Outcome == term.Unknown
+	switch {
+	case unreachable && !l.failing:
+		l.log.Warn("the leadership record cannot be written", keyOutcome, s.Outcome.String(), telemetry.KeyError, s.err)
+	case s.err != nil:
+		l.log.Debug("the leadership record was not written", keyOutcome, s.Outcome.String(), telemetry.KeyError, s.err)
+	case l.failing:
+		l.log.Info("the leadership record can be written again")
+	}
+	if s.Outcome != term.Conflict {
+		l.failing = unreachable
+	}
+	l.step(ctx, s.Result)
+}
+
+// step gives the term one input and does what it asks for.
+func (l *loop) step(ctx context.Context, in term.Input) {
+	for _, a := range l.term.Step(l.now(), in) {
+		switch a := a.(type) {
+		case term.CompareAndSwap:
+			l.swap(ctx, a)
+		case term.Read:
+			l.register.Read(ctx)
+		case term.Publish:
+			l.publish(ctx, a.Leadership)
+		case term.SetTimer:
+			l.setTimer(a.At)
+		case term.Done:
+			l.log.Info("this gateway leaves the election", telemetry.KeyReason, a.Reason)
+			l.trace.endHandover(a.Reason)
+			l.done = true
+		}
+	}
+}
+
+func (l *loop) setTimer(at time.Duration) {
+	if at == 0 {
+		l.timer.Stop()
+		return
+	}
+	l.timer.Reset(at - l.now())
+}
+
+// swap starts a write; its end comes to swapped.
+func (l *loop) swap(ctx context.Context, c term.CompareAndSwap) {
+	ctx, end := l.trace.write(ctx, c, l.now())
+	began := l.now()
+	l.writes.Go(func() {
+		result, err := l.register.CompareAndSwap(ctx, c)
+		l.metrics.wrote(ctx, c.Purpose, result.Outcome, l.now()-began)
+		end(result.Outcome, err)
+		select {
+		case l.swapped <- swapped{result, err}:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// errSameID is told when another living process uses this gateway's ID.
+var errSameID = errors.New("another process has the same --gateway-id; each gateway needs its own")
+
+// publish tells the other services, and whoever reads logs, metrics and traces.
+func (l *loop) publish(ctx context.Context, now term.Leadership) {
+	before := l.published
+	l.published = now
+	l.metrics.published(ctx, before, now)
+	ctx = l.trace.published(ctx, before, now)
+	l.leadership.Set(ctx, l.shard, now)
+	if before.Shard == "" {
+		l.known()
+		l.ready.known()
+	}
+	if now.Cause == term.Renewed {
+		return
+	}
+	l.log.Info("leadership changed",
+		telemetry.KeyEpoch, now.Epoch, telemetry.KeyHolder, now.Holder.ID,
+		keyRole, now.Role.String(), keyCause, now.Cause.String())
+	if before.Role == term.Active && now.Role != term.Active && now.Holder.ID == l.id && now.Epoch > before.Epoch {
+		l.log.Error("the record was taken in this gateway's name", telemetry.KeyError, errSameID)
+	}
+}

@@ -1,0 +1,14 @@
+// election says which gateway is active.
+package main
+
+import (
+	"os"
+
+	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/services/election/internal/app"
+	"github.com/hybridgateway/gateway/services/election/internal/config"
+)
+
+func main() {
+	os.Exit(daemon.Main(daemon.Election, config.Parse, app.Run))
+}
