@@ -711,3 +711,26 @@ func TestChangedTellsEachChangeOnce(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// What was written or read before this gateway held the epoch says nothing about it: somebody else may have
+// written since.
+func TestOlderNewsDoNotPlaceARoute(t *testing.T) {
+	r := standby(t, to("eni-other"))
+	r.observe(2, "eni-me")
+	old := r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0]
+	r.wait(interval)
+	r.next(readOne)
+	r.wait(time.Millisecond)
+	r.observe(3, "eni-other")
+	r.next("cancel epoch 2")
+	r.observe(4, "eni-me")
+	r.next() // the old call is still under way
+	r.done(old, Done)
+	w := r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 4 attempt 1 (takeover)")[0]
+	r.done(w, Throttled)
+	r.next()
+	r.read.Began = r.now + 1 // later than the calls' end, and yet:
+	r.state.heldSince = r.now + 2
+	r.reads(to("eni-me"))
+	r.conditions(Pending)
+}

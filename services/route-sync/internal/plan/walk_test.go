@@ -18,9 +18,9 @@ import (
 // any moment. After every schedule the routes must point to the newest epoch's gateway, and no foreign route may
 // have been touched.
 func TestRandomFaultSchedules(t *testing.T) {
-	schedules := uint64(2000)
+	schedules := uint64(1000)
 	if testing.Short() {
-		schedules = 200
+		schedules = 100
 	}
 	for seed := range schedules {
 		w := newWorld(seed)
