@@ -22,11 +22,11 @@ func (k Key) String() string { return k.Table + " " + k.Destination.String() }
 type Kind uint8
 
 const (
-	// Absent: there is no such route.
+	// Absent means: there is no such route.
 	Absent Kind = iota
-	// Interface: a network interface.
+	// Interface means: a network interface.
 	Interface
-	// Other: anything else, such as a transit gateway or a peering connection.
+	// Other means: anything else, such as a transit gateway or a peering connection.
 	Other
 )
 
@@ -62,27 +62,27 @@ type Leadership struct {
 type Outcome uint8
 
 const (
-	// Done: it took effect.
+	// Done means: it took effect.
 	Done Outcome = iota
-	// NoRoute: ReplaceRoute found no route to replace.
+	// NoRoute means: ReplaceRoute found no route to replace.
 	NoRoute
-	// Exists: CreateRoute found a route.
+	// Exists means: CreateRoute found a route.
 	Exists
-	// NoTable: the route table does not exist.
+	// NoTable means: the route table does not exist.
 	NoTable
-	// NoInterface: the network interface does not exist.
+	// NoInterface means: the network interface does not exist.
 	NoInterface
-	// Throttled: EC2 refuses for now; nothing happened.
+	// Throttled means: EC2 refuses for now; nothing happened.
 	Throttled
-	// Denied: the credentials lack a permission.
+	// Denied means: the credentials lack a permission.
 	Denied
-	// Quota: the table is full.
+	// Quota means: the table is full.
 	Quota
-	// Unknown: no answer came, so it may have taken effect or not.
+	// Unknown means: no answer came, so it may have taken effect or not.
 	Unknown
-	// Failed: any other error; nothing happened.
+	// Failed means: any other error; nothing happened.
 	Failed
-	// Fenced: it was not sent, since leadership had ended.
+	// Fenced means: it was not sent, since leadership had ended.
 	Fenced
 )
 
@@ -153,11 +153,11 @@ func (v Verb) String() string {
 type Reason uint8
 
 const (
-	// Takeover: this gateway became active.
+	// Takeover means: this gateway became active.
 	Takeover Reason = iota
-	// Drift: somebody changed or deleted the route.
+	// Drift means: somebody changed or deleted the route.
 	Drift
-	// Reassert: what was written a moment ago does not seem to stand.
+	// Reassert means: what was written a moment ago does not seem to stand.
 	Reassert
 )
 
@@ -203,15 +203,15 @@ func (c Cancel) String() string { return fmt.Sprintf("cancel epoch %d", c.Epoch)
 type Condition uint8
 
 const (
-	// Unowned: this gateway is not active, so the route is not its business.
+	// Unowned means: this gateway is not active, so the route is not its business.
 	Unowned Condition = iota
-	// InSync: the route points to this gateway.
+	// InSync means: the route points to this gateway.
 	InSync
-	// Pending: it has still to be written.
+	// Pending means: it has still to be written.
 	Pending
-	// Conflict: it is foreign and is left alone.
+	// Conflict means: it is foreign and is left alone.
 	Conflict
-	// Errored: the last read or write failed; it is tried again.
+	// Errored means: the last read or write failed; it is tried again.
 	Errored
 )
 

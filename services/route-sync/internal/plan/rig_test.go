@@ -1,8 +1,8 @@
 package plan
 
 import (
-	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +96,7 @@ func (r *rig) conditions(want ...Condition) {
 	for _, route := range r.state.routes {
 		got = append(got, r.state.status(route).Condition)
 	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
+	if !slices.Equal(got, want) {
 		r.t.Fatalf("the routes are %v, want %v", got, want)
 	}
 }
