@@ -57,6 +57,7 @@ func Run(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return err
 	}
+	defer client.Close()
 	election, err := daemon.Dial(c.Socket(daemon.Election))
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ func (w *writer) run(ctx context.Context) error {
 
 func (w *writer) carryOut(ctx context.Context, q request) result {
 	ctx, span := w.tracer.Start(q.cause.Context(ctx), "vtep.publish", trace.WithTimestamp(q.wished), trace.WithAttributes(
-		attribute.Int64(telemetry.KeyEpoch, int64(q.decision.Content.Epoch)), //nolint:gosec // an epoch counts changes of leaders
+		attribute.Int64(telemetry.KeyEpoch, int64(q.decision.Content.Epoch)),
 		attribute.Int("endpoints", len(q.decision.Content.Endpoints)),
 		attribute.String("verdict", q.decision.Verdict.String()),
 		attribute.String(telemetry.KeyReason, q.decision.Reason),

@@ -3,6 +3,7 @@ package cilium
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"syscall"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -24,6 +26,7 @@ const brokenAfter = 5 * time.Second
 // open, so that a write never waits for a handshake.
 type Client struct {
 	rest       rest.Interface
+	http       *http.Client
 	parameters runtime.ParameterCodec
 }
 
@@ -44,12 +47,18 @@ func NewClient(kubeconfig string) (*Client, error) {
 	config.QPS = -1 // the API server has its own, and fairer, limits
 	config.WarningHandler = rest.NoWarnings{}
 	config.Dial = dialer().DialContext
-	client, err := rest.RESTClientFor(config)
-	if err != nil {
+	client := &Client{parameters: runtime.NewParameterCodec(scheme)}
+	if client.http, err = rest.HTTPClientFor(config); err != nil {
 		return nil, fmt.Errorf("make the Kubernetes client for %s: %w", config.Host, err)
 	}
-	return &Client{rest: client, parameters: runtime.NewParameterCodec(scheme)}, nil
+	if client.rest, err = rest.RESTClientForConfigAndClient(config, client.http); err != nil {
+		return nil, fmt.Errorf("make the Kubernetes client for %s: %w", config.Host, err)
+	}
+	return client, nil
 }
+
+// Close closes connections that no call uses.
+func (c *Client) Close() { utilnet.CloseIdleConnectionsFor(c.http.Transport) }
 
 func dialer() *net.Dialer {
 	return &net.Dialer{

@@ -103,7 +103,7 @@ func explain(verb, resource string, err error) error {
 
 // store is a cache.ReflectorStore that passes everything on.
 type store[T any] struct {
-	ctx    context.Context //nolint:containedctx // the interface has none; it is the reflector's own
+	ctx    context.Context // the interface passes none: it is the reflector's own
 	parse  func(*object) T
 	events chan<- Event[T]
 }

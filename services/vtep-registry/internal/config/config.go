@@ -16,9 +16,9 @@ import (
 type Config struct {
 	daemon.Common
 	Kubeconfig     string               `help:"Kubeconfig file for the API server. When not given: the pod's service account." env:"KUBECONFIG" placeholder:"FILE"`
-	VPCCIDRs       []netaddr.IPv4Prefix `name:"vpc-cidrs" required:"" help:"Networks of the VPC, at most 8: what on-premises nodes are told to send to the gateway." placeholder:"CIDR,..."`
-	PodCIDRs       []netaddr.IPv4Prefix `name:"pod-cidrs" required:"" help:"Pod networks on the premises. A node may claim only what lies inside one of them." placeholder:"CIDR,..."`
-	NodeCIDRs      []netaddr.IPv4Prefix `name:"node-cidrs" required:"" help:"Networks of the nodes on the premises. A node's address must lie inside one of them." placeholder:"CIDR,..."`
+	VPCCIDRs       []netaddr.IPv4Prefix `name:"vpc-cidrs" required:"" help:"Networks of the VPC, at most 8: what on-premises nodes are told to send to the gateway." placeholder:"CIDR"`
+	PodCIDRs       []netaddr.IPv4Prefix `name:"pod-cidrs" required:"" help:"Pod networks on the premises. A node may claim only what lies inside one of them." placeholder:"CIDR"`
+	NodeCIDRs      []netaddr.IPv4Prefix `name:"node-cidrs" required:"" help:"Networks of the nodes on the premises. A node's address must lie inside one of them." placeholder:"CIDR"`
 	NodeSelector   string               `help:"Label selector of the CiliumNodes that are behind the gateway. Empty selects all." default:"eks.amazonaws.com/compute-type=hybrid" placeholder:"SELECTOR"`
 	VTEPConfigName string               `name:"vtep-config-name" help:"Name of the CiliumVTEPConfig that the active gateway writes." default:"hybrid-gateway" placeholder:"NAME"`
 	Shard          string               `help:"Leadership shard whose holder is written into the CiliumVTEPConfig." default:"default" placeholder:"NAME"`

@@ -1,0 +1,55 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/hybridgateway/gateway/libs/cli"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/app"
+)
+
+var needed = []string{"--vpc-cidrs=10.0.0.0/16,10.1.0.0/16", "--pod-cidrs=100.64.0.0/10", "--node-cidrs=192.168.0.0/16"}
+
+func TestFlags(t *testing.T) {
+	t.Setenv("HYBRID_GATEWAY_NODE_SELECTOR", "")
+	t.Setenv("KUBECONFIG", "/etc/kubeconfig")
+	c, err := app.Parse(needed, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(c.VPCCIDRs, c.PodCIDRs, c.NodeCIDRs); got != "[10.0.0.0/16 10.1.0.0/16] [100.64.0.0/10] [192.168.0.0/16]" {
+		t.Error(got)
+	}
+	if c.Kubeconfig != "/etc/kubeconfig" || c.VTEPConfigName != "hybrid-gateway" || c.Shard != "default" || c.HTTPListen != ":9812" {
+		t.Errorf("got %+v", c)
+	}
+	if c.NodeSelector != "" {
+		t.Errorf("an empty selector must select all, got %q", c.NodeSelector)
+	}
+}
+
+func TestWrongFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"--vpc-cidrs=10.0.0.0/16 --pod-cidrs=10.0.4.0/22 --node-cidrs=192.168.0.0/16":                                                                                                   "--pod-cidrs=10.0.4.0/22 overlaps --vpc-cidrs=10.0.0.0/16",
+		"--vpc-cidrs=10.0.0.0/16 --pod-cidrs=100.64.0.0/10 --node-cidrs=100.64.0.0/16":                                                                                                  "--node-cidrs=100.64.0.0/16 overlaps --pod-cidrs=100.64.0.0/10",
+		"--vpc-cidrs=10.0.0.0/16,10.0.0.0/8 --pod-cidrs=100.64.0.0/10 --node-cidrs=192.168.0.0/16":                                                                                      "--vpc-cidrs=10.0.0.0/8 overlaps --vpc-cidrs=10.0.0.0/16",
+		"--vpc-cidrs=10.0.0.1/16 --pod-cidrs=100.64.0.0/10 --node-cidrs=192.168.0.0/16":                                                                                                 `"10.0.0.1/16" has bits set below its mask: write 10.0.0.0/16`,
+		"--vpc-cidrs=fd00::/8 --pod-cidrs=100.64.0.0/10 --node-cidrs=192.168.0.0/16":                                                                                                    `"fd00::/8" is not an IPv4 CIDR`,
+		"--vpc-cidrs=10.0.0.0/16 --pod-cidrs= --node-cidrs=192.168.0.0/16":                                                                                                              "--pod-cidrs",
+		"--vpc-cidrs=10.0.0.0/16 --node-cidrs=192.168.0.0/16":                                                                                                                           "--pod-cidrs",
+		"--vpc-cidrs=10.0.0.0/24,10.0.1.0/24,10.0.2.0/24,10.0.3.0/24,10.0.4.0/24,10.0.5.0/24,10.0.6.0/24,10.0.7.0/24,10.0.8.0/24 --pod-cidrs=100.64.0.0/10 --node-cidrs=192.168.0.0/16": "--vpc-cidrs has 9 networks: Cilium takes at most 8",
+		strings.Join(needed, " ") + " --vtep-config-name=Hybrid":                                                                                                                        `--vtep-config-name="Hybrid"`,
+		strings.Join(needed, " ") + " --node-selector=a=b=c":                                                                                                                            `--node-selector="a=b=c": want a label selector such as key=value`,
+		strings.Join(needed, " ") + " --shard=":                                                                                                                                         `--shard=""`,
+		strings.Join(needed, " ") + " --http-listen=9812":                                                                                                                               `--http-listen="9812"`,
+	} {
+		_, err := app.Parse(strings.Fields(args), io.Discard)
+		var usage *cli.UsageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s:\n got %v\nwant %s", args, err, want)
+		}
+	}
+}
