@@ -35,14 +35,14 @@ type Result struct {
 type Outcome uint8
 
 const (
-	// Swapped: the record is what was written.
+	// Swapped means that the record is what was written.
 	Swapped Outcome = iota + 1
-	// Conflict: the register was not as expected, perhaps because an earlier try of the
+	// Conflict means that the register was not as expected, perhaps because an earlier try of the
 	// same write was applied.
 	Conflict
-	// Failed: the write was refused, or never reached the register.
+	// Failed means that the write was refused, or never reached the register.
 	Failed
-	// Unknown: the write may have been applied, or may be applied later.
+	// Unknown means that the write may have been applied, or may be applied later.
 	Unknown
 )
 

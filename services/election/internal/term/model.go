@@ -129,21 +129,21 @@ func (r Role) String() string {
 type Cause uint8
 
 const (
-	// Vacant: nobody held the record.
+	// Vacant means that nobody held the record.
 	Vacant Cause = iota + 1
-	// Expired: the last holder did not renew in time.
+	// Expired means that the last holder did not renew in time.
 	Expired
-	// HandedOver: the last holder gave the record up on purpose.
+	// HandedOver means that the last holder gave the record up on purpose.
 	HandedOver
-	// Restarted: the record was this gateway's own, from before it stopped leading.
+	// Restarted means that the record was this gateway's own, from before it stopped leading.
 	Restarted
-	// Renewed: the holder extended its validity.
+	// Renewed means that the holder extended its validity.
 	Renewed
-	// Lost: this gateway no longer holds the record, or cannot prove that it does.
+	// Lost means that this gateway no longer holds the record, or cannot prove that it does.
 	Lost
-	// Observed: another gateway holds the record, or nobody does.
+	// Observed means that another gateway holds the record, or nobody does.
 	Observed
-	// Converged: the holder recorded that its routes are in place.
+	// Converged means that the holder recorded that its routes are in place.
 	Converged
 )
 

@@ -136,7 +136,7 @@ func (t *Term) observe(o Observation) {
 		t.attempt = nil
 	}
 	switch {
-	case t.leading && t.present && !(t.mine() && t.record.Epoch == t.epoch):
+	case t.leading && t.present && (!t.mine() || t.record.Epoch != t.epoch):
 		t.leading = false
 		t.cause = Lost
 	case t.cause != 0:
