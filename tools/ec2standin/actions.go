@@ -19,6 +19,14 @@ func actions() map[string]action {
 		"DescribeInstances":               describeInstancesAction(),
 		"DescribeVpcs":                    describeVpcsAction(),
 		"DescribeSubnets":                 describeSubnetsAction(),
+		"CreateManagedPrefixList":         createManagedPrefixListAction(),
+		"ModifyManagedPrefixList":         modifyManagedPrefixListAction(),
+		"DeleteManagedPrefixList":         deleteManagedPrefixListAction(),
+		"DescribeManagedPrefixLists":      describeManagedPrefixListsAction(),
+		"GetManagedPrefixListEntries":     getManagedPrefixListEntriesAction(),
+		"CreateTags":                      createTagsAction(),
+		"DeleteTags":                      deleteTagsAction(),
+		"DescribeTags":                    describeTagsAction(),
 	}
 }
 
@@ -195,7 +203,7 @@ func (s *Server) subnetXML(st *state, n Subnet) subnetXML {
 	}
 	const reserved = 5 // addresses EC2 keeps for itself in each subnet
 	free := 1<<(n.CIDR.Addr().BitLen()-n.CIDR.Bits()) - reserved - used
-	return subnetXML{ID: n.ID, ARN: fmt.Sprintf("arn:aws:ec2:%s:%s:subnet/%s", s.config.Region, s.config.AccountID, n.ID),
+	return subnetXML{ID: n.ID, ARN: s.arn("subnet", n.ID),
 		VPC: n.VPC, Owner: s.config.AccountID, State: "available", CIDR: n.CIDR.String(), Free: max(0, free),
 		Zone: n.Zone, ZoneID: zoneID(n.Zone), TagsList: tagsXML(n.Tags)}
 }

@@ -7,7 +7,8 @@ package ec2standin_test
 // There it needs a VPC in which two route tables, and two interfaces attached
 // to running instances, carry the tag ec2-contract-test=true. It writes only
 // routes to 198.51.100.0/24 and 203.0.113.0/24, 2001:db8::/32 and parts of
-// them, and the interfaces' source/destination check; it puts both back.
+// them, routes to prefix lists that it has made, these lists and their tags,
+// and the interfaces' source/destination check; it puts all back.
 
 import (
 	"context"

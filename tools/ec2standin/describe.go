@@ -54,6 +54,7 @@ type collection[T any] struct {
 	filterNames  []string // besides tag:…, tag-key and tag-value
 	maxResults   [2]int   // least and most
 	idsExclude   bool     // ids and MaxResults may not be given together
+	pageSize     int      // items in a page unless MaxResults says otherwise; default: 1000
 	items        []T      // all, sorted by id
 	id           func(T) string
 	fields       func(T) fields
@@ -106,7 +107,7 @@ func (c collection[T]) page(p params) (items []T, next string, err *apiError) {
 
 // window returns how many items the call wants, and after which id.
 func (c collection[T]) window(p params, ids bool) (limit int, after string, err *apiError) {
-	limit = 1000
+	limit = orElse(c.pageSize, 1000)
 	if v := p.text("MaxResults"); v != "" {
 		if ids && c.idsExclude {
 			return 0, "", errorf(codeParameterCombination, "The parameter %s cannot be used with the parameter maxResults", lower(c.idsParameter))
@@ -120,8 +121,8 @@ func (c collection[T]) window(p params, ids bool) (limit int, after string, err 
 	}
 	if v := p.text("NextToken"); v != "" {
 		plain, decErr := base64.URLEncoding.DecodeString(v)
-		kind, id, ok := strings.Cut(string(plain), " ")
-		if decErr != nil || !ok || kind != c.noun {
+		id, ok := strings.CutPrefix(string(plain), c.noun+" ")
+		if decErr != nil || !ok {
 			return 0, "", errorf(codeInvalidNextToken, "The specified NextToken is not valid")
 		}
 		after = id

@@ -10,6 +10,7 @@ import (
 const (
 	codeAuthFailure          = "AuthFailure"
 	codeDryRun               = "DryRunOperation"
+	codeIncorrectState       = "IncorrectState"
 	codeInternalError        = "InternalError"
 	codeInvalidAction        = "InvalidAction"
 	codeInvalidNextToken     = "InvalidNextToken"
@@ -76,6 +77,10 @@ type resource struct {
 
 func (s *Server) routeTableResource() resource {
 	return resource{"routeTable", "routeTableId", []string{"rtb-"}, s.config.RouteTableNotFoundCode, "InvalidRouteTableId.Malformed"}
+}
+
+func (s *Server) prefixListResource() resource {
+	return resource{"prefix list", "prefixListId", []string{"pl-"}, s.config.PrefixListNotFoundCode, "InvalidPrefixListId.Malformed"}
 }
 
 func eniResource() resource {

@@ -2,6 +2,8 @@ package ec2standin
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -121,21 +123,34 @@ func (p params) filters() (map[string][]string, *apiError) {
 	return out, nil
 }
 
-// destination returns the prefix that DestinationCidrBlock or
-// DestinationIpv6CidrBlock names, host bits cleared.
-func (p params) destination() (netip.Prefix, *apiError) {
-	v4, v6 := p.text("DestinationCidrBlock"), p.text("DestinationIpv6CidrBlock")
-	switch {
-	case v4 != "" && v6 != "":
-		return netip.Prefix{}, errorf(codeParameterCombination,
-			"The request must contain exactly one of destinationCidrBlock and destinationIpv6CidrBlock")
-	case v4 != "":
-		return parseCIDR(v4, "DestinationCidrBlock", netip.Addr.Is4)
-	case v6 != "":
-		return parseCIDR(v6, "DestinationIpv6CidrBlock", netip.Addr.Is6)
+// destination returns what the one destination given names: a prefix, host
+// bits cleared, or the id of a prefix list.
+func (p params) destination() (destination, *apiError) {
+	var given []string
+	for _, name := range destinationParameters() {
+		if p.text(name) != "" {
+			given = append(given, name)
+		}
+	}
+	switch len(given) {
+	case 1:
+	case 0:
+		return destination{}, errorf(codeMissingParameter,
+			"The request must contain the parameter destinationCidrBlock, destinationIpv6CidrBlock or destinationPrefixListId")
 	default:
-		return netip.Prefix{}, errorf(codeMissingParameter,
-			"The request must contain the parameter destinationCidrBlock or destinationIpv6CidrBlock")
+		return destination{}, errorf(codeParameterCombination, "The request must contain exactly one of %s",
+			strings.Join(destinationParameters(), ", "))
+	}
+	value := p.text(given[0])
+	switch given[0] {
+	case "DestinationPrefixListId":
+		return destination{list: value}, nil
+	case "DestinationCidrBlock":
+		c, err := parseCIDR(value, given[0], netip.Addr.Is4)
+		return destination{prefix: c}, err
+	default:
+		c, err := parseCIDR(value, given[0], netip.Addr.Is6)
+		return destination{prefix: c}, err
 	}
 }
 
@@ -145,4 +160,43 @@ func parseCIDR(value, name string, family func(netip.Addr) bool) (netip.Prefix, 
 		return netip.Prefix{}, invalidValue(value, name, "This is not a valid CIDR block.")
 	}
 	return c.Masked(), nil
+}
+
+// integer returns a parameter that is a whole number of at least least, and
+// whether it was given.
+func (p params) integer(name string, least int64) (value int64, given bool, err *apiError) {
+	v := p.text(name)
+	if v == "" {
+		return 0, false, nil
+	}
+	n, convErr := strconv.ParseInt(v, 10, 64)
+	if convErr != nil || n < least {
+		return 0, true, invalidValue(v, name, fmt.Sprintf("Expecting a number of at least %d.", least))
+	}
+	return n, true, nil
+}
+
+// structures returns a list of structures: for each, its members by name.
+func (p params) structures(name string) ([]params, *apiError) {
+	byIndex := map[int]params{}
+	for k, v := range p.form {
+		rest, ok := strings.CutPrefix(k, name+".")
+		if !ok || len(v) == 0 {
+			continue
+		}
+		index, member, _ := strings.Cut(rest, ".")
+		i, err := strconv.Atoi(index)
+		if err != nil || member == "" {
+			return nil, errorf(codeUnknownParameter, "The parameter %s is not recognized", k)
+		}
+		if byIndex[i].form == nil {
+			byIndex[i] = params{url.Values{}}
+		}
+		byIndex[i].form[member] = v
+	}
+	out := make([]params, 0, len(byIndex))
+	for _, i := range slices.Sorted(maps.Keys(byIndex)) {
+		out = append(out, byIndex[i])
+	}
+	return out, nil
 }

@@ -1,7 +1,6 @@
 package ec2standin
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,16 +11,22 @@ func targetParameters() []string {
 	return []string{"GatewayId", "InstanceId", "NatGatewayId", "NetworkInterfaceId", "TransitGatewayId", "VpcPeeringConnectionId"}
 }
 
+// destinationParameters are the ways to name a route's destination. Exactly
+// one is given.
+func destinationParameters() []string {
+	return []string{"DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId"}
+}
+
 // foreignTargets are targets EC2 knows and the stand-in does not.
 func foreignTargets() []string {
-	return []string{"CarrierGatewayId", "CoreNetworkArn", "DestinationPrefixListId", "EgressOnlyInternetGatewayId",
+	return []string{"CarrierGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId",
 		"LocalGatewayId", "LocalTarget", "OdbNetworkArn", "VpcEndpointId"}
 }
 
 func writeRouteAction(write func(*state, routeCall) *apiError) action {
 	return action{
 		mutating:    true,
-		params:      append(targetParameters(), "RouteTableId", "DestinationCidrBlock", "DestinationIpv6CidrBlock"),
+		params:      append(targetParameters(), append(destinationParameters(), "RouteTableId")...),
 		unsupported: foreignTargets(),
 		parse: func(r *request) (work, *apiError) {
 			c, err := r.routeCall()
@@ -38,9 +43,8 @@ func writeRouteAction(write func(*state, routeCall) *apiError) action {
 
 func deleteRouteAction() action {
 	return action{
-		mutating:    true,
-		params:      []string{"RouteTableId", "DestinationCidrBlock", "DestinationIpv6CidrBlock"},
-		unsupported: []string{"DestinationPrefixListId"},
+		mutating: true,
+		params:   append(destinationParameters(), "RouteTableId"),
 		parse: func(r *request) (work, *apiError) {
 			c, err := r.routeCall()
 			if err != nil {
@@ -55,7 +59,7 @@ func deleteRouteAction() action {
 type routeCall struct {
 	server *Server
 	table  string
-	to     netip.Prefix
+	to     destination
 	target namedTarget
 }
 
@@ -78,6 +82,11 @@ func (r *request) routeCall() (routeCall, *apiError) {
 	to, err := r.destination()
 	if err != nil {
 		return routeCall{}, err
+	}
+	if to.list != "" {
+		if err := r.server.prefixListResource().wellFormed(to.list); err != nil {
+			return routeCall{}, err
+		}
 	}
 	return routeCall{server: r.server, table: id, to: to}, nil
 }
@@ -187,25 +196,39 @@ func createRoute(st *state, c routeCall) *apiError {
 		return err
 	}
 	v := st.vpcs[tb.VPC]
-	if _, there := tb.routes[c.to]; there || slices.Contains(v.CIDRs, c.to) {
+	if _, there := tb.routes[c.to]; there || slices.Contains(v.CIDRs, c.to.prefix) {
 		return errorf("RouteAlreadyExists", "The route identified by %s already exists", c.to)
 	}
-	if v.covers(c.to) {
-		if err := withinVPC(st, tb, c.to, via); err != nil {
+	ipv6, weight := c.to.prefix.Addr().Is6(), 1
+	switch {
+	case c.to.list != "":
+		l, err := c.server.usableList(st, c.to.list)
+		if err != nil {
+			return err
+		}
+		ipv6, weight = l.IPv6, l.MaxEntries
+	case v.covers(c.to.prefix):
+		if err := withinVPC(st, tb, c.to.prefix, via); err != nil {
 			return err
 		}
 	}
-	count := 0
-	for to := range tb.routes {
-		if to.Addr().Is4() == c.to.Addr().Is4() {
-			count++
-		}
-	}
-	if count >= c.server.config.RoutesPerTable {
+	if st.weight(tb, ipv6)+weight > c.server.config.RoutesPerTable {
 		return errorf("RouteLimitExceeded", "The maximum number of routes has been reached.")
 	}
 	st.putRoute(tb, c.to, via)
 	return nil
+}
+
+// usableList finds a prefix list that a new route may lead to.
+func (s *Server) usableList(st *state, id string) (list, *apiError) {
+	l, ok := st.lists[id]
+	switch {
+	case !ok:
+		return list{}, s.prefixListResource().absent(id)
+	case l.State == ListCreateInProgress || l.State == ListDeleteInProgress:
+		return list{}, l.busy()
+	}
+	return l, nil
 }
 
 // withinVPC checks a route more specific than a local one: EC2 lets it lead to
@@ -227,10 +250,13 @@ func replaceRoute(st *state, c routeCall) *apiError {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(st.vpcs[tb.VPC].CIDRs, c.to) {
+	if slices.Contains(st.vpcs[tb.VPC].CIDRs, c.to.prefix) {
 		return errorf(codeInvalidParameter, "cannot replace local route %s in route table %s", c.to, tb.ID)
 	}
 	if _, there := tb.routes[c.to]; !there {
+		if _, exists := st.lists[c.to.list]; !exists && c.to.list != "" {
+			return c.server.prefixListResource().absent(c.to.list)
+		}
 		code := c.server.config.ReplaceMissingCode
 		if code == CodeRouteNotFound {
 			return routeNotFound(c)
@@ -246,7 +272,7 @@ func deleteRoute(st *state, c routeCall) *apiError {
 	if !ok {
 		return c.server.routeTableResource().absent(c.table)
 	}
-	if slices.Contains(st.vpcs[tb.VPC].CIDRs, c.to) {
+	if slices.Contains(st.vpcs[tb.VPC].CIDRs, c.to.prefix) {
 		return errorf(codeInvalidParameter, "cannot remove local route %s in route table %s", c.to, tb.ID)
 	}
 	if _, there := tb.routes[c.to]; !there {
@@ -257,151 +283,12 @@ func deleteRoute(st *state, c routeCall) *apiError {
 }
 
 func routeNotFound(c routeCall) *apiError {
-	return errorf(CodeRouteNotFound, "no route with destination-cidr-block %s in route table %s", c.to, c.table)
-}
-
-// describeRouteTables
-
-type routeTablesAnswer struct {
-	root
-	Tables []routeTableXML `xml:"routeTableSet>item"`
-	Next   string          `xml:"nextToken,omitempty"`
-}
-
-type routeTableXML struct {
-	ID           string           `xml:"routeTableId"`
-	VPC          string           `xml:"vpcId"`
-	Owner        string           `xml:"ownerId"`
-	Routes       []routeXML       `xml:"routeSet>item"`
-	Associations []associationXML `xml:"associationSet>item"`
-	Propagating  struct{}         `xml:"propagatingVgwSet"`
-	Tags         []tagXML         `xml:"tagSet>item"`
-}
-
-type associationXML struct {
-	ID     string `xml:"routeTableAssociationId"`
-	Table  string `xml:"routeTableId"`
-	Subnet string `xml:"subnetId,omitempty"`
-	Main   bool   `xml:"main"`
-	State  string `xml:"associationState>state"`
-}
-
-type routeXML struct {
-	CIDR           string `xml:"destinationCidrBlock,omitempty"`
-	IPv6CIDR       string `xml:"destinationIpv6CidrBlock,omitempty"`
-	Gateway        string `xml:"gatewayId,omitempty"`
-	Instance       string `xml:"instanceId,omitempty"`
-	InstanceOwner  string `xml:"instanceOwnerId,omitempty"`
-	NATGateway     string `xml:"natGatewayId,omitempty"`
-	ENI            string `xml:"networkInterfaceId,omitempty"`
-	TransitGateway string `xml:"transitGatewayId,omitempty"`
-	Peering        string `xml:"vpcPeeringConnectionId,omitempty"`
-	Origin         string `xml:"origin"`
-	State          string `xml:"state"`
-}
-
-func describeRouteTablesAction() action {
-	return action{
-		params: []string{"RouteTableId", "Filter", "MaxResults", "NextToken"},
-		parse: func(r *request) (work, *apiError) {
-			return func() (answer, *apiError) {
-				st, s := r.world(), r.server
-				tables, next, err := s.routeTables(st).page(r.params)
-				out := &routeTablesAnswer{Next: next}
-				for _, t := range tables {
-					out.Tables = append(out.Tables, s.routeTableXML(st, t))
-				}
-				return out, err
-			}, nil
-		},
+	kind := "destination-cidr-block"
+	switch {
+	case c.to.list != "":
+		kind = "destination-prefix-list-id"
+	case c.to.prefix.Addr().Is6():
+		kind = "destination-ipv6-cidr-block"
 	}
-}
-
-func (s *Server) routeTables(st *state) collection[table] {
-	return collection[table]{
-		resource:     s.routeTableResource(),
-		idsParameter: "RouteTableId",
-		filterNames: []string{"route-table-id", "vpc-id", "owner-id", "association.main", "association.subnet-id",
-			"association.route-table-id", "association.route-table-association-id", "route.destination-cidr-block",
-			"route.destination-ipv6-cidr-block", "route.gateway-id", "route.instance-id", "route.nat-gateway-id",
-			"route.transit-gateway-id", "route.vpc-peering-connection-id", "route.origin", "route.state"},
-		maxResults: [2]int{5, 100},
-		items:      sorted(st.tables),
-		id:         func(t table) string { return t.ID },
-		fields:     func(t table) fields { return s.routeTableXML(st, t).fields().withTags(t.Tags) },
-	}
-}
-
-func (t routeTableXML) fields() fields {
-	f := fields{"route-table-id": {t.ID}, "vpc-id": {t.VPC}, "owner-id": {t.Owner}}
-	add := func(name, value string) {
-		if value != "" {
-			f[name] = append(f[name], value)
-		}
-	}
-	for _, a := range t.Associations {
-		add("association.main", fmt.Sprint(a.Main))
-		add("association.subnet-id", a.Subnet)
-		add("association.route-table-id", a.Table)
-		add("association.route-table-association-id", a.ID)
-	}
-	for _, r := range t.Routes {
-		add("route.destination-cidr-block", r.CIDR)
-		add("route.destination-ipv6-cidr-block", r.IPv6CIDR)
-		add("route.gateway-id", r.Gateway)
-		add("route.instance-id", r.Instance)
-		add("route.nat-gateway-id", r.NATGateway)
-		add("route.transit-gateway-id", r.TransitGateway)
-		add("route.vpc-peering-connection-id", r.Peering)
-		add("route.origin", r.Origin)
-		add("route.state", r.State)
-	}
-	return f
-}
-
-func (s *Server) routeTableXML(st *state, t table) routeTableXML {
-	out := routeTableXML{ID: t.ID, VPC: t.VPC, Owner: s.config.AccountID, Tags: tagsXML(t.Tags)}
-	if t.Main {
-		out.Associations = append(out.Associations, association(t.ID, "", true))
-	}
-	for _, n := range t.Subnets {
-		out.Associations = append(out.Associations, association(t.ID, n, false))
-	}
-	for _, r := range st.routes(t) {
-		out.Routes = append(out.Routes, s.routeXML(st, r))
-	}
-	return out
-}
-
-func association(table, subnet string, main bool) associationXML {
-	return associationXML{
-		ID: derivedID("rtbassoc-", table+" "+subnet), Table: table, Subnet: subnet, Main: main, State: "associated",
-	}
-}
-
-func (s *Server) routeXML(st *state, r Route) routeXML {
-	out := routeXML{Origin: "CreateRoute", State: string(r.State)}
-	if r.Destination.Addr().Is4() {
-		out.CIDR = r.Destination.String()
-	} else {
-		out.IPv6CIDR = r.Destination.String()
-	}
-	switch r.Target.Kind {
-	case TargetLocal:
-		out.Gateway, out.Origin = "local", "CreateRouteTable"
-	case TargetENI:
-		out.ENI = r.Target.ID
-		if out.Instance = st.enis[r.Target.ID].Instance; out.Instance != "" {
-			out.InstanceOwner = s.config.AccountID
-		}
-	case TargetGateway:
-		out.Gateway = r.Target.ID
-	case TargetNATGateway:
-		out.NATGateway = r.Target.ID
-	case TargetTransitGateway:
-		out.TransitGateway = r.Target.ID
-	case TargetPeering:
-		out.Peering = r.Target.ID
-	}
-	return out
+	return errorf(CodeRouteNotFound, "no route with %s %s in route table %s", kind, c.to, c.table)
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,11 @@ const (
 	// route table that does not exist.
 	CodeRouteTableNotFound    = "InvalidRouteTableID.NotFound"
 	CodeRouteTableNotFoundAlt = "InvalidRouteTableId.NotFound"
+
+	// CodePrefixListNotFound and CodePrefixListNotFoundAlt both occur for a
+	// prefix list that does not exist.
+	CodePrefixListNotFound    = "InvalidPrefixListID.NotFound"
+	CodePrefixListNotFoundAlt = "InvalidPrefixListId.NotFound"
 
 	// CodeReplaceMissing is what EC2 answers to ReplaceRoute of a destination
 	// the table does not have ("There is no route defined for '…' in the route
@@ -32,9 +38,20 @@ type Config struct {
 	AccountID              string // default: 123456789012
 	RoutesPerTable         int    // quota per table and address family, local routes not counted; default: 50
 	RouteTableNotFoundCode string // default: CodeRouteTableNotFound
+	PrefixListNotFoundCode string // default: CodePrefixListNotFound
 	ReplaceMissingCode     string // default: CodeReplaceMissing
 	Seed                   uint64 // of the random choices among faults
 	CallLogSize            int    // calls kept; default: 65536
+
+	// PrefixListDuration is for how long a list that a client creates,
+	// modifies or deletes is in progress: the change takes effect at the end,
+	// until then others are refused. Zero: the answer says "in progress", but
+	// the change has taken effect when it comes.
+	PrefixListDuration time.Duration
+	// ReferencedListCode is the error code for deleting a prefix list that
+	// routes lead to. Empty: the call succeeds, and the list then gets the
+	// state delete-failed, which is what has been seen of EC2.
+	ReferencedListCode string
 }
 
 func (c Config) withDefaults() Config {
@@ -42,6 +59,7 @@ func (c Config) withDefaults() Config {
 	c.AccountID = orElse(c.AccountID, "123456789012")
 	c.RoutesPerTable = orElse(c.RoutesPerTable, 50)
 	c.RouteTableNotFoundCode = orElse(c.RouteTableNotFoundCode, CodeRouteTableNotFound)
+	c.PrefixListNotFoundCode = orElse(c.PrefixListNotFoundCode, CodePrefixListNotFound)
 	c.ReplaceMissingCode = orElse(c.ReplaceMissingCode, CodeReplaceMissing)
 	c.CallLogSize = orElse(c.CallLogSize, 65536)
 	return c
@@ -57,13 +75,16 @@ func orElse[T comparable](v, otherwise T) T {
 
 // Server is a stand-in for the EC2 API of one account in one region. It is an
 // http.Handler, safe for concurrent use, and has no goroutine of its own
-// except one per Subscribe.
+// except one per Subscribe, and for an instant when a change of a prefix list
+// ends.
 type Server struct {
 	config    Config
 	actions   map[string]action
 	signature *regexp.Regexp
 	faults    faultBox
 	calls     callLog
+
+	listDuration atomic.Int64 // a time.Duration
 
 	// Readers load head; writers hold write, and publish a new head. A state,
 	// once published, never changes.
@@ -94,10 +115,29 @@ func New(c Config) *Server {
 	s := &Server{config: c, actions: actions(), signature: signature()}
 	s.faults.rand = rand.New(rand.NewPCG(c.Seed, c.Seed))
 	s.calls.size, s.calls.counts = c.CallLogSize, map[string]int{}
+	s.listDuration.Store(int64(c.PrefixListDuration))
 	st := &state{}
 	s.head.Store(&head{state: st, superseded: make(chan struct{})})
 	s.history.entries = []entry{{state: st}}
 	return s
+}
+
+// partition is what the region belongs to, the second part of every ARN.
+func (s *Server) partition() string {
+	switch {
+	case strings.HasPrefix(s.config.Region, "cn-"):
+		return "aws-cn"
+	case strings.HasPrefix(s.config.Region, "us-gov-"):
+		return "aws-us-gov"
+	default:
+		return "aws"
+	}
+}
+
+// arn names a thing of this account and region, for example "route-table" and
+// its id.
+func (s *Server) arn(kind, id string) string {
+	return fmt.Sprintf("arn:%s:ec2:%s:%s:%s/%s", s.partition(), s.config.Region, s.config.AccountID, kind, id)
 }
 
 // Region returns the region the server stands for.

@@ -17,12 +17,45 @@ type Snapshot struct {
 	Instances   []Instance
 	ENIs        []ENI
 	Gateways    []Gateway
+	PrefixLists []PrefixList
 }
 
 // TableSnapshot is a route table with all its routes, local ones included.
 type TableSnapshot struct {
 	RouteTable
-	Routes []Route
+	Routes     []Route     // to a CIDR
+	ListRoutes []ListRoute // to a prefix list
+}
+
+// ListRoute is a route to a prefix list: one for each CIDR in it.
+type ListRoute struct {
+	PrefixList string
+	Entries    []netip.Prefix // what is in the list now, sorted
+	Target     Target
+	State      RouteState
+}
+
+// Effective returns the routes that packets meet, by destination: prefix
+// lists are replaced by what is in them. EC2 documents the priorities: of
+// overlapping routes the longest prefix, of equal ones that to a CIDR before
+// that to a prefix list, and of two lists always the same (here the one with
+// the lower id).
+func (t TableSnapshot) Effective() []Route {
+	out := slices.Clone(t.Routes)
+	taken := map[netip.Prefix]bool{}
+	for _, r := range out {
+		taken[r.Destination] = true
+	}
+	for _, l := range t.ListRoutes {
+		for _, c := range l.Entries {
+			if !taken[c] {
+				taken[c] = true
+				out = append(out, Route{Destination: c, PrefixList: l.PrefixList, Target: l.Target, State: l.State})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Route) int { return a.Destination.Compare(b.Destination) })
+	return out
 }
 
 // TableFor returns the table that serves a subnet: the one associated with
@@ -61,7 +94,7 @@ func (s Snapshot) Lookup(subnet string, to netip.Addr) (Route, bool) {
 // Lookup returns the route of the longest match for an address.
 func (t TableSnapshot) Lookup(to netip.Addr) (Route, bool) {
 	best, found := Route{}, false
-	for _, r := range t.Routes {
+	for _, r := range t.Effective() {
 		if r.Destination.Contains(to) && (!found || r.Destination.Bits() > best.Destination.Bits()) {
 			best, found = r, true
 		}
@@ -69,13 +102,31 @@ func (t TableSnapshot) Lookup(to netip.Addr) (Route, bool) {
 	return best, found
 }
 
-// Route returns the route with exactly this destination.
+// Route returns the route with exactly this CIDR as its destination.
 func (t TableSnapshot) Route(destination netip.Prefix) (Route, bool) {
 	i := slices.IndexFunc(t.Routes, func(r Route) bool { return r.Destination == destination.Masked() })
 	if i < 0 {
 		return Route{}, false
 	}
 	return t.Routes[i], true
+}
+
+// ListRoute returns the route to a prefix list.
+func (t TableSnapshot) ListRoute(list string) (ListRoute, bool) {
+	i := slices.IndexFunc(t.ListRoutes, func(r ListRoute) bool { return r.PrefixList == list })
+	if i < 0 {
+		return ListRoute{}, false
+	}
+	return t.ListRoutes[i], true
+}
+
+// PrefixList returns the prefix list with an id.
+func (s Snapshot) PrefixList(id string) (PrefixList, bool) {
+	i := slices.IndexFunc(s.PrefixLists, func(l PrefixList) bool { return l.ID == id })
+	if i < 0 {
+		return PrefixList{}, false
+	}
+	return s.PrefixLists[i], true
 }
 
 // Table returns the table with an id.

@@ -19,12 +19,14 @@ type state struct {
 	instances map[string]Instance
 	enis      map[string]ENI
 	gateways  map[string]Gateway
+	lists     map[string]list
+	tokens    map[string]clientToken
 }
 
 // table is a route table with the routes that are not implied.
 type table struct {
 	RouteTable
-	routes map[netip.Prefix]Target
+	routes map[destination]Target
 }
 
 func (st *state) clone() *state {
@@ -36,6 +38,8 @@ func (st *state) clone() *state {
 		instances: cloned(st.instances),
 		enis:      cloned(st.enis),
 		gateways:  cloned(st.gateways),
+		lists:     cloned(st.lists),
+		tokens:    cloned(st.tokens),
 	}
 }
 
@@ -125,7 +129,7 @@ func (st *state) addTable(t RouteTable) error {
 	}
 	subnets := t.Subnets
 	t.Subnets, t.Tags = nil, maps.Clone(t.Tags)
-	st.tables[t.ID] = table{RouteTable: t, routes: map[netip.Prefix]Target{}}
+	st.tables[t.ID] = table{RouteTable: t, routes: map[destination]Target{}}
 	for _, n := range subnets {
 		if err := st.associate(t.ID, n); err != nil {
 			return err
@@ -317,19 +321,19 @@ func (st *state) setRoute(tableID string, to netip.Prefix, via Target) error {
 	if slices.Contains(st.vpcs[t.VPC].CIDRs, to) {
 		return fmt.Errorf("table %q: %s is a local route", tableID, to)
 	}
-	st.putRoute(t, to, via)
+	st.putRoute(t, destination{prefix: to}, via)
 	return nil
 }
 
 // putRoute writes a route without any check.
-func (st *state) putRoute(t table, to netip.Prefix, via Target) {
+func (st *state) putRoute(t table, to destination, via Target) {
 	t.routes = maps.Clone(t.routes)
 	t.routes[to] = via
 	st.tables[t.ID] = t
 }
 
 // dropRoute deletes a route if it is there.
-func (st *state) dropRoute(t table, to netip.Prefix) {
+func (st *state) dropRoute(t table, to destination) {
 	t.routes = maps.Clone(t.routes)
 	delete(t.routes, to)
 	st.tables[t.ID] = t
@@ -340,7 +344,7 @@ func (st *state) removeRoute(tableID string, to netip.Prefix) error {
 	if !ok {
 		return missing("table", tableID)
 	}
-	st.dropRoute(t, to.Masked())
+	st.dropRoute(t, destination{prefix: to.Masked()})
 	return nil
 }
 
@@ -362,16 +366,31 @@ func (st *state) routeState(t Target) RouteState {
 	return RouteBlackhole
 }
 
-// routes returns all routes of a table, implied ones included, by destination.
+// routes returns all routes of a table to a CIDR, implied ones included, by
+// destination.
 func (st *state) routes(t table) []Route {
 	out := make([]Route, 0, len(t.routes)+2)
 	for _, c := range st.vpcs[t.VPC].CIDRs {
 		out = append(out, Route{Destination: c, Target: Target{Kind: TargetLocal}, State: RouteActive})
 	}
 	for to, via := range t.routes {
-		out = append(out, Route{Destination: to, Target: via, State: st.routeState(via)})
+		if to.list == "" {
+			out = append(out, Route{Destination: to.prefix, Target: via, State: st.routeState(via)})
+		}
 	}
 	slices.SortFunc(out, func(a, b Route) int { return a.Destination.Compare(b.Destination) })
+	return out
+}
+
+// listRoutes returns all routes of a table to a prefix list, by its id.
+func (st *state) listRoutes(t table) []ListRoute {
+	var out []ListRoute
+	for to, via := range t.routes {
+		if to.list != "" {
+			out = append(out, ListRoute{PrefixList: to.list, Entries: st.lists[to.list].cidrs(), Target: via, State: st.routeState(via)})
+		}
+	}
+	slices.SortFunc(out, func(a, b ListRoute) int { return cmp.Compare(a.PrefixList, b.PrefixList) })
 	return out
 }
 
@@ -408,7 +427,11 @@ func (st *state) snapshot() Snapshot {
 	for _, t := range sorted(st.tables) {
 		meta := t.RouteTable
 		meta.Subnets, meta.Tags = slices.Clone(meta.Subnets), maps.Clone(meta.Tags)
-		s.RouteTables = append(s.RouteTables, TableSnapshot{RouteTable: meta, Routes: st.routes(t)})
+		s.RouteTables = append(s.RouteTables, TableSnapshot{RouteTable: meta, Routes: st.routes(t), ListRoutes: st.listRoutes(t)})
+	}
+	for _, l := range sorted(st.lists) {
+		l.Entries, l.Tags = slices.Clone(l.Entries), maps.Clone(l.Tags)
+		s.PrefixLists = append(s.PrefixLists, l.PrefixList)
 	}
 	return s
 }

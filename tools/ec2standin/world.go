@@ -117,6 +117,7 @@ const (
 // Route is one route of a table, with its effective state.
 type Route struct {
 	Destination netip.Prefix // masked
+	PrefixList  string       // list it comes from (TableSnapshot.Effective); empty: none
 	Target      Target
 	State       RouteState
 }
