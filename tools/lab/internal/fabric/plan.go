@@ -82,7 +82,8 @@ type Topology struct {
 
 // Desired computes what the kernel should hold. Interfaces that no port has
 // the address of do not exist as far as the fabric is concerned; routes to
-// them drop.
+// them drop. A route to a prefix list is one route for each CIDR in it; where
+// a route to the same CIDR exists, that one counts.
 func Desired(s ec2standin.Snapshot, t Topology) Programme {
 	p := Programme{Routes: map[RouteKey]Hop{}, Rules: map[string]string{}, Checked: map[string]bool{}}
 	ports := portsOf(s, t.Ports)
@@ -102,7 +103,7 @@ func Desired(s ec2standin.Snapshot, t Topology) Programme {
 		p.Routes[RouteKey{TableOwn, dst}] = Hop{Kind: HopWAN}
 	}
 	for _, rt := range s.RouteTables {
-		for _, r := range rt.Routes {
+		for _, r := range rt.Effective() {
 			if r.Target.Kind != ec2standin.TargetLocal && r.Destination.Addr().Is4() {
 				p.Routes[RouteKey{rt.ID, r.Destination}] = hopOf(r, ports)
 			}

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -97,6 +98,13 @@ func TestPlanOfOneChange(t *testing.T) {
 	gateway := func(id string) ec2standin.Target {
 		return ec2standin.Target{Kind: ec2standin.TargetGateway, ID: id}
 	}
+	addList := func(s *ec2standin.Server) error {
+		return s.AddPrefixList(ec2standin.PrefixList{ID: "pl-1", MaxEntries: 5,
+			Entries: []ec2standin.PrefixListEntry{{CIDR: pods}, {CIDR: pfx("100.64.2.0/24")}}})
+	}
+	routeToList := func(s *ec2standin.Server) error {
+		return errors.Join(addList(s), s.SetListRoute("rtb-a", "pl-1", ec2standin.ToENI("eni-1")))
+	}
 	for _, tt := range []struct {
 		name   string
 		before func(*ec2standin.Server) error
@@ -135,6 +143,33 @@ func TestPlanOfOneChange(t *testing.T) {
 			[]string{"route set rtb-m 100.64.1.0/24 drop"}},
 		{"IPv6 routes are not ours", nil,
 			func(s *ec2standin.Server) error { return s.SetRoute("rtb-m", pfx("::/0"), gateway("igw-1")) }, nil},
+		{"route to a prefix list added", addList,
+			func(s *ec2standin.Server) error { return s.SetListRoute("rtb-a", "pl-1", ec2standin.ToENI("eni-1")) },
+			[]string{"route set rtb-a 100.64.1.0/24 via v-gw1", "route set rtb-a 100.64.2.0/24 via v-gw1"}},
+		{"route to a prefix list moved", routeToList,
+			func(s *ec2standin.Server) error { return s.SetListRoute("rtb-a", "pl-1", ec2standin.ToENI("eni-2")) },
+			[]string{"route set rtb-a 100.64.1.0/24 via v-gw2", "route set rtb-a 100.64.2.0/24 via v-gw2"}},
+		{"route to a prefix list removed", routeToList,
+			func(s *ec2standin.Server) error { return s.RemoveListRoute("rtb-a", "pl-1") },
+			[]string{"route del rtb-a 100.64.1.0/24", "route del rtb-a 100.64.2.0/24"}},
+		{"prefix list changed", routeToList,
+			func(s *ec2standin.Server) error {
+				return s.SetPrefixListEntries("pl-1", ec2standin.PrefixListEntry{CIDR: pfx("100.64.2.0/24")},
+					ec2standin.PrefixListEntry{CIDR: pfx("100.64.2.64/26")})
+			},
+			[]string{"route set rtb-a 100.64.2.64/26 via v-gw1", "route del rtb-a 100.64.1.0/24"}},
+		{"a route to a CIDR beats that to a prefix list", routeToList,
+			func(s *ec2standin.Server) error { return s.SetRoute("rtb-a", pods, ec2standin.ToENI("eni-2")) },
+			[]string{"route set rtb-a 100.64.1.0/24 via v-gw2"}},
+		{"what a route to a CIDR has hidden comes back",
+			func(s *ec2standin.Server) error {
+				return errors.Join(routeToList(s), s.SetRoute("rtb-a", pods, gateway("vgw-1")))
+			},
+			func(s *ec2standin.Server) error { return s.RemoveRoute("rtb-a", pods) },
+			[]string{"route set rtb-a 100.64.1.0/24 via v-gw1"}},
+		{"target of a prefix list stopped", routeToList,
+			func(s *ec2standin.Server) error { return s.SetInstanceState("i-1", ec2standin.InstanceStopped) },
+			[]string{"route set rtb-a 100.64.1.0/24 drop", "route set rtb-a 100.64.2.0/24 drop"}},
 		{"subnet moves to another table", nil,
 			func(s *ec2standin.Server) error { return s.Associate("rtb-m", "subnet-a") },
 			[]string{

@@ -110,6 +110,50 @@ func TestPrivilegedRoutesFollowTheStandIn(t *testing.T) {
 	}
 }
 
+// A migration to a prefix list, moves of its route, and the way back.
+func TestPrivilegedPrefixListsLoseNothing(t *testing.T) {
+	w, srv := tunnelled(t, "l", world.Options{})
+	p := flow(t, w, "ec2-1", "node1-pod1", "100.64.1.10", time.Millisecond)
+	received(t, p, 10)
+	list := ec2standin.PrefixList{ID: "pl-pods", MaxEntries: 20}
+	for _, n := range w.Nodes() {
+		for _, c := range n.PodCIDRs {
+			list.Entries = append(list.Entries, ec2standin.PrefixListEntry{CIDR: c})
+		}
+	}
+	must(t, srv.AddPrefixList(list))
+	everywhere := func(do func(table string) error) {
+		t.Helper()
+		for _, table := range w.RouteTables() {
+			must(t, do(table))
+		}
+		must(t, w.Fabric.Err())
+		_, n := p.There.Counts()
+		received(t, p, n+10)
+	}
+	to := func(name string) ec2standin.Target { return ec2standin.ToENI(machineOf(t, w, name).ENI) }
+	each := func(do func(cidr netip.Prefix) error) error {
+		var errs []error
+		for _, e := range list.Entries {
+			errs = append(errs, do(e.CIDR))
+		}
+		return errors.Join(errs...)
+	}
+	everywhere(func(table string) error { return srv.SetListRoute(table, list.ID, to("gw2")) })
+	everywhere(func(table string) error {
+		return each(func(c netip.Prefix) error { return srv.RemoveRoute(table, c) })
+	})
+	for i := range 5 {
+		everywhere(func(table string) error { return srv.SetListRoute(table, list.ID, to([]string{"gw1", "gw2"}[i%2])) })
+	}
+	must(t, srv.SetPrefixListEntries(list.ID, append(list.Entries, ec2standin.PrefixListEntry{CIDR: netip.MustParsePrefix("100.64.1.10/32")})...))
+	everywhere(func(table string) error {
+		return each(func(c netip.Prefix) error { return srv.SetRoute(table, c, to("gw1")) })
+	})
+	everywhere(func(table string) error { return srv.RemoveListRoute(table, list.ID) })
+	whole(t, p)
+}
+
 func TestPrivilegedSourceDestCheck(t *testing.T) {
 	w, srv := tunnelled(t, "k", world.Options{})
 	p := flow(t, w, "ec2-1", "node1-pod1", "100.64.1.10", time.Millisecond)
