@@ -39,8 +39,7 @@ const patience = time.Minute
 var shared apiservertest.Shared
 
 func TestMain(m *testing.M) {
-	// klog, which client-go brings along, flushes from a goroutine of its own.
-	goleak.VerifyTestMain(shared.Wrap(m), goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"))
+	goleak.VerifyTestMain(shared.Wrap(m))
 }
 
 func eventually(t *testing.T, check func() error) {

@@ -42,6 +42,9 @@ type publisher struct {
 
 	listed  bool // objects are all there are
 	objects map[string]publish.Object
+	// version is the newest that is known of our object, or of its deletion: a watch and
+	// the answers to calls overtake one another.
+	version string
 
 	requests chan request
 	writing  bool
@@ -85,18 +88,22 @@ func (p *publisher) lead(l api.Leadership, t feed.Trace) {
 
 // see takes what the API server says.
 func (p *publisher) see(e cilium.Event[publish.Object]) {
-	switch known, ours := p.objects[e.Name]; {
+	ours := e.Name == p.name
+	switch {
 	case e.Whole:
-		p.listed, p.objects = true, make(map[string]publish.Object, len(e.Snapshot))
+		p.listed, p.version, p.objects = true, e.Version, make(map[string]publish.Object, len(e.Snapshot))
 		for _, o := range e.Snapshot {
 			p.objects[o.Name] = o
 		}
-	case ours && older(e.Value.Version, known.Version):
-		return // the answer to a write of ours overtook it
+	case ours && older(e.Value.Version, p.version):
+		return // the answer to a call of ours overtook it
 	case e.Deleted:
 		delete(p.objects, e.Name)
 	default:
 		p.objects[e.Name] = e.Value
+	}
+	if ours {
+		p.version = e.Value.Version
 	}
 	p.compare()
 }
@@ -154,7 +161,7 @@ func (p *publisher) wrote(r result) {
 	p.writing = false
 	switch {
 	case r.err == nil:
-		p.objects[p.name] = *r.object
+		p.learn(r.object)
 		p.log.Info("CiliumVTEPConfig written", telemetry.KeyEpoch, r.decision.Content.Epoch, "verdict", r.decision.Verdict.String(), telemetry.KeyReason, r.decision.Reason)
 		p.cause, p.trouble, p.wait = feed.Trace{}, "", nil
 		p.retry = time.After(repairInterval)
@@ -162,10 +169,8 @@ func (p *publisher) wrote(r result) {
 		return
 	case errors.Is(r.err, errExpired):
 		return // the next leadership event says whether to go on
-	case r.read && r.object != nil:
-		p.objects[p.name] = *r.object
 	case r.read:
-		delete(p.objects, p.name)
+		p.learn(r.object)
 	}
 	if !errors.Is(r.err, cilium.ErrStale) {
 		p.complain("the CiliumVTEPConfig could not be written, trying again", r.err.Error())
@@ -175,6 +180,17 @@ func (p *publisher) wrote(r result) {
 		p.wait.Reset()
 	}
 	p.retry = time.After(p.wait.NextBackOff())
+}
+
+// learn takes our object as a call returned it; nil is none. What the watch has told since
+// then is newer.
+func (p *publisher) learn(o *publish.Object) {
+	switch {
+	case o == nil:
+		delete(p.objects, p.name)
+	case !older(o.Version, p.version):
+		p.objects[p.name], p.version = *o, o.Version
+	}
 }
 
 // complain logs each trouble once.

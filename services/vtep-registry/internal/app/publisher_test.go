@@ -34,9 +34,18 @@ type apiServer struct {
 	away    bool
 	slow    time.Duration
 	calls   int
+	hold    chan struct{} // when not nil, answers to writes wait until it is closed
 }
 
 func (a *apiServer) Write(ctx context.Context, name string, d publish.Decision) (publish.Object, error) {
+	o, err := a.write(ctx, name, d)
+	if a.hold != nil {
+		<-a.hold
+	}
+	return o, err
+}
+
+func (a *apiServer) write(ctx context.Context, name string, d publish.Decision) (publish.Object, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.calls++
@@ -228,6 +237,28 @@ func TestLateWatchEventIsIgnored(t *testing.T) {
 	})
 }
 
+// The watch may as well say what happened after our own write before the write's answer.
+func TestAnswerAfterTheWatchIsIgnored(t *testing.T) {
+	for _, deleted := range []bool{false, true} {
+		inBubble(t, func(b *bench) {
+			b.api.set(func() { b.api.hold = make(chan struct{}) })
+			b.lead(b.active(3, time.Hour), feed.Trace{})
+			synctest.Wait() // the write is done, its answer is on the way
+			b.api.set(func() {
+				b.api.put(publish.Object{Name: "hybrid-gateway", Epoch: "3", Gateway: "x"})
+				o := *b.api.object
+				if deleted {
+					b.api.object = nil
+				}
+				b.loop.configs <- cilium.Event[publish.Object]{Name: o.Name, Value: o, Deleted: deleted}
+			})
+			synctest.Wait()
+			close(b.api.hold)
+			b.after(time.Second, "3 gw-a", 2)
+		})
+	}
+}
+
 // Somebody changes the object each time we repair it.
 func TestRepairsAreBounded(t *testing.T) {
 	inBubble(t, func(b *bench) {
@@ -295,7 +326,7 @@ func TestPublishIsPartOfTheTakeoversTrace(t *testing.T) {
 		}
 		attributes := map[string]string{}
 		for _, a := range published[0].Attributes() {
-			attributes[string(a.Key)] = a.Value.Emit()
+			attributes[string(a.Key)] = a.Value.String()
 		}
 		if attributes["epoch"] != "3" || attributes["endpoints"] != "1" || attributes["outcome"] != "ok" {
 			t.Errorf("got %v", attributes)

@@ -44,7 +44,7 @@ type objectList struct {
 // DeepCopyObject implements runtime.Object.
 func (l *objectList) DeepCopyObject() runtime.Object {
 	c := &objectList{TypeMeta: l.TypeMeta, Items: make([]object, len(l.Items))}
-	l.ListMeta.DeepCopyInto(&c.ListMeta)
+	l.DeepCopyInto(&c.ListMeta)
 	for i := range l.Items {
 		c.Items[i] = *l.Items[i].DeepCopyObject().(*object)
 	}

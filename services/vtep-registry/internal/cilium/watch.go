@@ -25,6 +25,7 @@ type Event[T any] struct {
 	// Whole is true for a Snapshot: what it does not list is gone.
 	Whole    bool
 	Snapshot []T
+	Version  string // resourceVersion of the snapshot
 
 	Name    string
 	Value   T // on a deletion, the object as it was
@@ -144,8 +145,8 @@ func (s *store[T]) Delete(o any) error {
 	return s.send(Event[T]{Name: raw.Name, Value: s.parse(raw), Deleted: true})
 }
 
-func (s *store[T]) Replace(list []any, _ string) error {
-	e := Event[T]{Whole: true, Snapshot: make([]T, 0, len(list))}
+func (s *store[T]) Replace(list []any, version string) error {
+	e := Event[T]{Whole: true, Version: version, Snapshot: make([]T, 0, len(list))}
 	for _, o := range list {
 		if p, ok := o.(*parsed[T]); ok {
 			e.Snapshot = append(e.Snapshot, p.value)

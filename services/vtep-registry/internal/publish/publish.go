@@ -63,17 +63,13 @@ type Content struct {
 // Verdict says what to do about the object.
 type Verdict uint8
 
+// The verdicts.
 const (
-	// Nothing: the object is as it should be, or is not ours to write.
-	Nothing Verdict = iota
-	// Create the object.
-	Create
-	// Update the object of the given version.
-	Update
-	// Newer: the object was written under a newer epoch than ours, so it stays.
-	Newer
-	// Incomplete: we lead, but the record does not tell our address and MAC.
-	Incomplete
+	Nothing    Verdict = iota // the object is as it should be, or is not ours to write
+	Create                    // the object is missing
+	Update                    // the object of the given version is wrong
+	Newer                     // the object was written under a newer epoch than ours, so it stays
+	Incomplete                // we lead, but the record does not tell our address and MAC
 )
 
 func (v Verdict) String() string {
