@@ -43,7 +43,7 @@ const (
 	slowAfterPeriods = 3000
 	// is sent a heartbeat only so often. Together with the multiplier this stays below the lease.
 	slowPeriods = 10
-	// What we say about ourselves is sent at once when it changes, yet not sooner than this part of a period after the last.
+	// What the peer should know at once is sent no sooner than this part of a period after the last heartbeat.
 	hurryParts = 4
 )
 
@@ -307,7 +307,7 @@ func (s *Session) Step(now time.Duration, in Input) []Action {
 	case SetSelf:
 		if s.self != in.Self {
 			s.self = in.Self
-			s.nextSend = min(s.nextSend, s.lastSend+s.config.Period/hurryParts)
+			s.hurry()
 		}
 	case Leave:
 		s.send(wire.AdminDown)
@@ -347,6 +347,8 @@ func (s *Session) receive(in Receive) {
 	at := min(in.At, s.now)
 	s.stir()
 	if h.Session != s.theirs {
+		// It waits for our answer. Replays make us hurry, too; but the rate is bounded, and it is our peer that gets it.
+		s.hurry()
 		s.echo = h.Challenge
 		if h.Echo != s.challenge {
 			s.do(Drop{Unproven})
@@ -438,6 +440,9 @@ func changeTo(old, c Condition) Change {
 	}
 	return Recovered
 }
+
+// hurry makes the next heartbeat go out soon.
+func (s *Session) hurry() { s.nextSend = min(s.nextSend, s.lastSend+s.config.Period/hurryParts) }
 
 // stir notes that somebody is at the peer's address. If we were slow, we no longer are.
 func (s *Session) stir() {
