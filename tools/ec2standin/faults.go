@@ -16,10 +16,14 @@ type Faults struct {
 
 	// ErrorRate is the share (0 to 1) of calls that fail with ErrorCode
 	// (default InternalError), chosen by a generator seeded with Config.Seed.
-	// A failed call has no effect. ErrorActions limits it to these actions.
+	// A failed call has no effect, but see ErrorLate. ErrorActions limits it to these actions.
 	ErrorRate    float64
 	ErrorCode    string
 	ErrorActions []string
+	// ErrorLate makes a call that fails by ErrorRate or FailNext take effect
+	// all the same, unless it is refused for another reason: what a client
+	// sees of an error of EC2's own may be wrong.
+	ErrorLate bool
 
 	// Throttle refuses calls beyond its buckets with RequestLimitExceeded
 	// (503), at once. SetFaults fills the buckets.
@@ -39,6 +43,8 @@ type Faults struct {
 	// the call has arrived, possibly for several calls at a time.
 	DropRequest func(Call) bool
 	LoseReply   func(Call) bool
+	// Reset makes both, and LoseNext, close the connection with a TCP reset.
+	Reset bool
 }
 
 // EffectPoint is the moment a call takes effect.
@@ -99,7 +105,7 @@ func (s *Server) SetFaults(f Faults) {
 }
 
 // FailNext makes the next n calls of an action ("" for any action) fail with
-// an error code and have no effect.
+// an error code and have no effect (but see Faults.ErrorLate).
 func (s *Server) FailNext(action, code string, n int) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -152,7 +158,8 @@ func (b *bucket) take(now time.Time) bool {
 // verdict is what the faults decide about one call.
 type verdict struct {
 	refuse        string // error code to answer at once
-	fail          string // error code to answer after the latency, without effect
+	fail          string // error code to answer after the latency
+	failLate      bool   // after the effect, too
 	before, after time.Duration
 	stale         time.Duration
 	drop, lose    bool
@@ -184,6 +191,7 @@ func (b *faultBox) judge(c Call, mutating bool) verdict {
 	if v.fail == "" && f.ErrorRate > 0 && f.hits(c.Action) && b.rand.Float64() < f.ErrorRate {
 		v.fail = f.errorCode()
 	}
+	v.failLate = f.ErrorLate
 	if !mutating && f.StaleReads > 0 && (f.StaleFraction == 0 || b.rand.Float64() < f.StaleFraction) {
 		v.stale = f.StaleReads
 	}
@@ -212,6 +220,13 @@ func use(list *[]armed, match func(armed) bool) armed {
 		return a
 	}
 	return armed{}
+}
+
+// resets tells whether connections are closed with a reset.
+func (b *faultBox) resets() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.set.Reset
 }
 
 // staleness is how much history reads may ask for.

@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,6 +230,67 @@ func TestLostRepliesAndDroppedRequests(t *testing.T) {
 	}
 	if want := []bool{false, true, false, true, true}; !slices.Equal(lost, want) {
 		t.Errorf("log says lost %v, want %v", lost, want)
+	}
+}
+
+func TestErrorsThatComeTooLate(t *testing.T) {
+	s := newWorld(t, ec2standin.Config{})
+	s.SetFaults(ec2standin.Faults{ErrorLate: true})
+	s.FailNext("CreateRoute", "InternalError", 1)
+	if status, code := directCreate(s); status != 500 || code != "InternalError" || !has(s, testRoute) {
+		t.Errorf("%d %s, route there: %v", status, code, has(s, testRoute))
+	}
+	if c := s.Calls()[0]; c.Effect.IsZero() || c.OK() {
+		t.Errorf("log says %+v", c)
+	}
+	s.SetFaults(ec2standin.Faults{ErrorLate: true, ErrorRate: 1, ErrorCode: "Unavailable"})
+	if status, code := directCreate(s); status != 400 || code != "RouteAlreadyExists" {
+		t.Errorf("a call that fails anyway: %d %s", status, code)
+	}
+	if status, code := direct(s, "DeleteRoute", "RouteTableId=rtb-a", "DestinationCidrBlock="+testRoute, "DryRun=true"); status != 503 || !has(s, testRoute) {
+		t.Errorf("a dry run: %d %s", status, code)
+	}
+	if status, code := direct(s, "DeleteRoute", "RouteTableId=rtb-a", "DestinationCidrBlock="+testRoute); status != 503 || has(s, testRoute) {
+		t.Errorf("%d %s, route there: %v", status, code, has(s, testRoute))
+	}
+}
+
+func TestConnectionResets(t *testing.T) {
+	for name, start := range map[string]func(*httptest.Server){"HTTP": (*httptest.Server).Start, "TLS": (*httptest.Server).StartTLS} {
+		t.Run(name, func(t *testing.T) {
+			s := newWorld(t, ec2standin.Config{})
+			api := httptest.NewUnstartedServer(s)
+			start(api)
+			defer api.Close()
+			client := api.Client()
+			defer client.CloseIdleConnections()
+			send := func(form url.Values) error {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, api.URL, strings.NewReader(form.Encode()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+				r.Header.Set("Authorization", signed+strings.Repeat("0a", 32))
+				resp, err := client.Do(r)
+				if err == nil {
+					err = resp.Body.Close()
+				}
+				return err
+			}
+			create := call("CreateRoute", "RouteTableId=rtb-a", "DestinationCidrBlock="+testRoute, "NetworkInterfaceId=eni-gw1")
+			s.SetFaults(ec2standin.Faults{Reset: true, DropRequest: func(ec2standin.Call) bool { return true }})
+			if err := send(create); !errors.Is(err, syscall.ECONNRESET) || has(s, testRoute) {
+				t.Errorf("dropped request: %v, route there: %v", err, has(s, testRoute))
+			}
+			s.SetFaults(ec2standin.Faults{Reset: true})
+			s.LoseNext("CreateRoute", 1)
+			if err := send(create); !errors.Is(err, syscall.ECONNRESET) || !has(s, testRoute) {
+				t.Errorf("lost reply: %v, route there: %v", err, has(s, testRoute))
+			}
+			if err := send(call("DescribeVpcs")); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
 	}
 }
 

@@ -2,10 +2,12 @@ package ec2standin
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -41,9 +43,9 @@ type action struct {
 // work takes effect and returns the answer.
 type work func() (answer, *apiError)
 
-// ServeHTTP answers one API call. To lose a reply or drop a request it panics
-// with http.ErrAbortHandler, which net/http's server takes as the order to
-// close the connection.
+// ServeHTTP answers one API call. To lose a reply or drop a request it resets
+// the connection, or panics with http.ErrAbortHandler, which net/http's server
+// takes as the order to close it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil {
@@ -85,9 +87,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.calls.finish(call)
 	if closed {
-		panic(http.ErrAbortHandler)
+		s.sever(w)
+		return
 	}
 	s.reply(w, call.Seq, call.Action, ans, err)
+}
+
+// sever closes a call's connection: in order, or with a reset if the faults
+// say so.
+func (s *Server) sever(w http.ResponseWriter) {
+	if !s.faults.resets() {
+		panic(http.ErrAbortHandler)
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler) // HTTP/2: there it resets the stream
+	}
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if t, ok := conn.(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // makes Close send a reset
+	}
+	_ = conn.Close()
 }
 
 // signature matches the Authorization header of a request signed for EC2.
@@ -132,7 +154,7 @@ func (s *Server) perform(call *Call, a action, form url.Values) (ans answer, err
 	do, err := a.parse(req)
 	time.Sleep(v.before)
 	switch {
-	case v.fail != "":
+	case v.fail != "" && (!v.failLate || dryRun):
 		err = injected(v.fail)
 	case err != nil:
 	case dryRun:
@@ -140,6 +162,9 @@ func (s *Server) perform(call *Call, a action, form url.Values) (ans answer, err
 	default:
 		if ans, err = do(); err == nil {
 			call.Effect = time.Now()
+			if v.fail != "" {
+				err = injected(v.fail)
+			}
 		}
 	}
 	time.Sleep(v.after)
