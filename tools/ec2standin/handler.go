@@ -38,6 +38,9 @@ type action struct {
 	// parse checks the form of the parameters and returns the work to do. What
 	// depends on the world is checked by the work.
 	parse func(r *request) (work, *apiError)
+	// needs says what permissions a call needs; nil: one for the action, on no
+	// particular resource. It is asked after parse has succeeded.
+	needs func(r *request, st *state) []access
 }
 
 // work takes effect and returns the answer.
@@ -153,6 +156,9 @@ func (s *Server) perform(call *Call, a action, form url.Values) (ans answer, err
 
 	do, err := a.parse(req)
 	time.Sleep(v.before)
+	if err == nil {
+		err = s.authorize(call.AccessKey, call.Action, a, req)
+	}
 	switch {
 	case v.fail != "" && (!v.failLate || dryRun):
 		err = injected(v.fail)

@@ -132,6 +132,7 @@ func modifyNetworkInterfaceAttributeAction() action {
 		unsupported: []string{"Attachment", "SecurityGroupId", "AssociatedSubnetId", "AssociatePublicIpAddress",
 			"ConnectionTrackingSpecification", "EnablePrimaryIpv6", "EnaSrdSpecification"},
 		parse: parseModifyInterface,
+		needs: needsOf("NetworkInterfaceId"),
 	}
 }
 

@@ -79,6 +79,7 @@ func createManagedPrefixListAction() action {
 		mutating: true,
 		params:   []string{"PrefixListName", "AddressFamily", "MaxEntries", "Entry", "TagSpecification", "ClientToken"},
 		parse:    parseCreateList,
+		needs:    needsToCreateList,
 	}
 }
 
@@ -242,6 +243,7 @@ func modifyManagedPrefixListAction() action {
 		params:      []string{"PrefixListId", "CurrentVersion", "PrefixListName", "AddEntry", "RemoveEntry", "MaxEntries"},
 		unsupported: []string{"IpamPrefixListResolverSyncEnabled"},
 		parse:       parseModifyList,
+		needs:       needsOf("PrefixListId"),
 	}
 }
 
@@ -361,6 +363,7 @@ func deleteManagedPrefixListAction() action {
 	return action{
 		mutating: true,
 		params:   []string{"PrefixListId"},
+		needs:    needsOf("PrefixListId"),
 		parse: func(r *request) (work, *apiError) {
 			id, err := r.listID()
 			if err != nil {

@@ -54,6 +54,7 @@ type entryXML struct {
 func getManagedPrefixListEntriesAction() action {
 	return action{
 		params: []string{"PrefixListId", "TargetVersion", "MaxResults", "NextToken"},
+		needs:  needsOf("PrefixListId"),
 		parse: func(r *request) (work, *apiError) {
 			id, err := r.listID()
 			if err != nil {

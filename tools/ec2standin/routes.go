@@ -28,6 +28,7 @@ func writeRouteAction(write func(*state, routeCall) *apiError) action {
 		mutating:    true,
 		params:      append(targetParameters(), append(destinationParameters(), "RouteTableId")...),
 		unsupported: foreignTargets(),
+		needs:       needsOf("RouteTableId"),
 		parse: func(r *request) (work, *apiError) {
 			c, err := r.routeCall()
 			if err != nil {
@@ -45,6 +46,7 @@ func deleteRouteAction() action {
 	return action{
 		mutating: true,
 		params:   append(destinationParameters(), "RouteTableId"),
+		needs:    needsOf("RouteTableId"),
 		parse: func(r *request) (work, *apiError) {
 			c, err := r.routeCall()
 			if err != nil {

@@ -78,11 +78,12 @@ func orElse[T comparable](v, otherwise T) T {
 // except one per Subscribe, and for an instant when a change of a prefix list
 // ends.
 type Server struct {
-	config    Config
-	actions   map[string]action
-	signature *regexp.Regexp
-	faults    faultBox
-	calls     callLog
+	config     Config
+	actions    map[string]action
+	signature  *regexp.Regexp
+	faults     faultBox
+	identities identities
+	calls      callLog
 
 	listDuration atomic.Int64 // a time.Duration
 

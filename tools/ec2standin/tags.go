@@ -146,6 +146,7 @@ func createTagsAction() action {
 	return action{
 		mutating: true,
 		params:   []string{"ResourceId", "Tag"},
+		needs:    needsToTag,
 		parse: func(r *request) (work, *apiError) {
 			ids, err := r.taggedIDs()
 			if err != nil {
@@ -173,6 +174,7 @@ func deleteTagsAction() action {
 	return action{
 		mutating: true,
 		params:   []string{"ResourceId", "Tag"},
+		needs:    needsToTag,
 		parse: func(r *request) (work, *apiError) {
 			ids, err := r.taggedIDs()
 			if err != nil {
