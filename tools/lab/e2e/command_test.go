@@ -26,10 +26,10 @@ const (
 // command prepares the lab's program with a place of its own.
 func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	binDir, _ := programs(t)
+	binDir, manifests := programs(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
-	args = append([]string{name, "--dir=" + commandDir, "--prefix=" + commandPrefix}, args...)
+	args = append([]string{name, "--dir=" + commandDir, "--prefix=" + commandPrefix, "--bin-dir=" + binDir, "--manifests=" + manifests}, args...)
 	cmd := exec.CommandContext(ctx, filepath.Join(binDir, "lab"), args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	t.Cleanup(func() {

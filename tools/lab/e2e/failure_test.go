@@ -21,6 +21,9 @@ func (s *suite) testKills(t *testing.T) {
 		}
 	}
 	t.Run("election that stays away", s.testElectionStaysAway)
+	for _, service := range []string{gateway.Election, gateway.RouteSync, gateway.VtepRegistry} {
+		t.Run("successor's "+service+" during a hand-over", func(t *testing.T) { s.testKillDuringHandOver(t, service) })
+	}
 }
 
 func (s *suite) testKill(t *testing.T, who, service string) {
@@ -62,6 +65,41 @@ func (s *suite) testElectionStaysAway(t *testing.T) {
 	if after.Active != h.Standby || after.Epoch <= h.Epoch {
 		t.Errorf("%s leads in epoch %d after %s did in %d", after.Active.Name, after.Epoch, h.Active.Name, h.Epoch)
 	}
+}
+
+// testKillDuringHandOver kills a process of the gateway that is just taking
+// over, and starts it again.
+func (s *suite) testKillDuringHandOver(t *testing.T, service string) {
+	h := s.healthy(t)
+	pair := s.probes(t)
+	ended := make(chan error, 1)
+	go func() { ended <- h.Active.Terminate(30 * time.Second) }()
+	err := lab.Poll(within(t), "the hand-over to begin", func(ctx context.Context) error {
+		st, err := s.Operator.Status(ctx, h.Standby)
+		if err != nil {
+			return err
+		}
+		if !gateway.RoleIn(st).Active {
+			return errNotYet
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := h.Standby.Process(service).Kill(); err != nil {
+		t.Error(err)
+	}
+	received(t, pair, 20)
+	if err := h.Standby.Process(service).Start(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	s.healthy(t)
+	received(t, pair, 20)
+	lostNothing(t, pair)
 }
 
 func (s *suite) testHandOver(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 
 var (
 	errStillLeads = errors.New("a gateway still leads")
+	errNotYet     = errors.New("the standby does not lead yet")
 	errStillThere = errors.New("the process is still there")
 )
 
