@@ -16,8 +16,8 @@
 //
 // Silence counts only as far as it was listened to: a peer is judged by the time at which its last heartbeat reached the kernel, up to
 // the time as of which the socket is known to be empty. So a heartbeat that waits for a stalled process counts.
-// When not only the process but the machine stood still, the kernel did not receive either; therefore after a stall of our
-// own every peer is given a grace. A sender that comes out of a stall sends twice, for it cannot afford a loss now.
+// When not only the process but the machine stood still, the kernel did not receive either; and who restarted meanwhile could not
+// prove itself. Therefore after a long stall of our own every peer is judged anew. A sender that comes out of a stall sends twice, for it cannot afford a loss now.
 package session
 
 import (
@@ -31,17 +31,16 @@ import (
 	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
 )
 
-// What is not worth a flag, as multiples of the period.
+// What is not worth a flag, as multiples and parts of other times.
 const (
-	// A tick that comes later after the last one than this shows that we stalled.
-	stallPeriods = 3
-	// After a stall of our own no peer is suspected for this long.
-	gracePeriods = 5
-	// A heartbeat that is late by this much goes out twice.
+	// A tick that comes later after the last one than this part of a detection time shows that we stalled: from then on
+	// every peer is given a whole detection time. Shorter stalls are covered by what the kernel received meanwhile.
+	stallParts = 2
+	// A heartbeat that is late by this many periods goes out twice.
 	repeatPeriods = 2
-	// A peer of which nothing was heard for this long
+	// A peer of which nothing was heard for this many periods, about a minute,
 	slowAfterPeriods = 3000
-	// is sent a heartbeat only so often. Together with the multiplier this stays below the lease.
+	// is sent one heartbeat in so many. Together with the multiplier this stays below the lease.
 	slowPeriods = 10
 	// What the peer should know at once is sent no sooner than this part of a period after the last heartbeat.
 	hurryParts = 4
@@ -391,8 +390,8 @@ func (s *Session) classify() {
 
 // judge suspects the peer if it was silent for as long as we listened.
 func (s *Session) judge(in Tick) {
-	if s.now-s.lastTick > stallPeriods*s.config.Period {
-		s.graceUntil = s.now + gracePeriods*s.config.Period
+	if s.now-s.lastTick > s.detect/stallParts {
+		s.graceUntil = s.now + s.detect
 	}
 	s.lastTick = s.now
 	if !s.heard {
