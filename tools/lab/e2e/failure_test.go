@@ -178,7 +178,7 @@ func (s *suite) checkTrace(t *testing.T, by *gateway.Gateway, since time.Time) {
 		all.WriteString(l.String() + "\n")
 	}
 	t.Log("\n" + all.String())
-	for _, want := range []string{"takeover", "compare-and-swap", "ReplaceRoute", "vtep.publish"} {
+	for _, want := range []string{"takeover", "compare-and-swap", "leadership event", "ReplaceRoute", "CiliumVTEPConfig", "converged"} {
 		if !strings.Contains(all.String(), want) {
 			t.Errorf("the trace has no %q", want)
 		}

@@ -36,7 +36,7 @@ func (d *demo) nodeDies(ctx context.Context) error {
 		return err
 	}
 	d.say.Why("%s leads, %s stands by; a probe sends a packet every %s in each direction. Now %s loses its power: no goodbye, packets to it vanish.",
-		active.Name, standby.Name, probeInterval, active.Name)
+		active.Name, standby.Name, ms(probeInterval), active.Name)
 	pair, err := d.probes(ctx)
 	if err != nil {
 		return err
@@ -55,12 +55,17 @@ func (d *demo) nodeDies(ctx context.Context) error {
 	for _, r := range []probe.Result{there, back} {
 		d.say.OK("%s: silent for %s, %d of %d packets lost", r.Name, ms(r.Silence), r.Lost, r.Sent)
 		if r.Silence > MaxSilence {
-			return fmt.Errorf("%s was silent for %s; at most %s is allowed", r.Name, ms(r.Silence), MaxSilence)
+			return fmt.Errorf("%s was silent for %s; at most %s is allowed", r.Name, ms(r.Silence), ms(MaxSilence))
 		}
 	}
-	d.figure("active node dies: silence %s, %s back (allowed: %s)", ms(there.Silence), ms(back.Silence), MaxSilence)
+	d.figure("active node dies: silence %s, %s back (allowed: %s)", ms(there.Silence), ms(back.Silence), ms(MaxSilence))
 	d.say.Why("What happened, from the trace that all services share; the clock starts with the power cut:")
-	lines, err := Timeline(ctx, d.lab.Traces, standby.Name, died)
+	return d.timeline(ctx, standby, died)
+}
+
+// timeline prints how a gateway took over after a moment.
+func (d *demo) timeline(ctx context.Context, by *gateway.Gateway, since time.Time) error {
+	lines, err := Timeline(ctx, d.lab.Traces, by.Name, since)
 	if err != nil {
 		return err
 	}
@@ -136,6 +141,7 @@ func (d *demo) handOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	took, err := d.rollingUpdate(ctx, active, standby, pair)
 	there, back := pair.Stop()
 	if err != nil {
@@ -146,6 +152,10 @@ func (d *demo) handOver(ctx context.Context) error {
 		if r.Lost > 0 {
 			return fmt.Errorf("%s lost %d packets; a planned hand-over must lose none", r.Name, r.Lost)
 		}
+	}
+	d.say.Why("From the trace; the clock starts with SIGTERM:")
+	if err := d.timeline(ctx, standby, began); err != nil {
+		return err
 	}
 	d.figure("planned hand-over (rolling update): %d packets lost, %d back; over after %s", there.Lost, back.Lost, ms(took))
 	return nil

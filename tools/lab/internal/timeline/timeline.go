@@ -43,14 +43,14 @@ func Of(spans []Span, since time.Time) []Line {
 	}
 	for _, s := range spans {
 		if s.Parent == "" || !ids[s.Parent] {
-			moments = append(moments, moment{at: s.Start, span: s, kind: s.ID + "/begin", text: s.Name + " begins" + details(s)})
+			moments = append(moments, moment{at: s.Start, span: s, kind: s.ID + "/begin", text: began(s)})
 		}
-		text, what := describe(s)
+		text, what := ended(s)
 		moments = append(moments, moment{
 			at: s.End, span: s, kind: s.Name + "/" + s.Error, text: text, what: what, took: s.End.Sub(s.Start),
 		})
 		for _, e := range s.Events {
-			moments = append(moments, moment{at: e.At, span: s, kind: s.ID + "/" + e.Name, text: e.Name + attributes(e.Attributes)})
+			moments = append(moments, moment{at: e.At, span: s, kind: s.ID + "/" + e.Name, text: happened(s, e)})
 		}
 	}
 	slices.SortStableFunc(moments, func(a, b moment) int {
@@ -94,7 +94,7 @@ func groupText(group []moment) string {
 		text = fmt.Sprintf("%d x %s", len(group), text)
 	}
 	if len(whats) > 0 {
-		text += ": " + strings.Join(whats, ", ")
+		text += ": " + list(whats)
 	}
 	switch {
 	case longest == 0:
@@ -106,6 +106,18 @@ func groupText(group []moment) string {
 	return text
 }
 
+// listed bounds how many things a merged line names.
+const listed = 3
+
+// list names the first few, sorted.
+func list(things []string) string {
+	things = slices.Sorted(slices.Values(things))
+	if len(things) <= listed {
+		return strings.Join(things, ", ")
+	}
+	return strings.Join(things[:listed-1], ", ") + ", …"
+}
+
 func duration(d time.Duration) string {
 	if d < 10*time.Millisecond {
 		return d.Round(100 * time.Microsecond).String()
@@ -113,27 +125,10 @@ func duration(d time.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// describe says what a finished span was, and what it was about.
-func describe(s Span) (text, what string) {
-	if action, ok := strings.CutPrefix(s.Name, "ec2."); ok {
-		text = action
-		if dst := s.Attributes["ec2.destination"]; dst != "" {
-			what = dst + " in " + s.Attributes["ec2.route_table"]
-		}
-	} else {
-		text = s.Name + details(s)
-	}
-	if s.Error != "" {
-		text += " FAILED: " + s.Error
-	}
-	return text, what
-}
-
 // dull are attributes that every line would repeat.
 var dull = []string{"shard", "gateway", "service"}
 
-func details(s Span) string { return attributes(s.Attributes) }
-
+// attributes lists them, sorted.
 func attributes(m map[string]string) string {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(m)) {

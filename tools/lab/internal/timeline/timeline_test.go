@@ -23,27 +23,29 @@ func TestOf(t *testing.T) {
 		return span(id, "3", "route-sync", "ec2.ReplaceRoute", from, to,
 			map[string]string{"ec2.destination": "100.64.0.0/16", "ec2.route_table": table})
 	}
-	root := span("1", "", "election", "takeover", 3000, 3200, map[string]string{"epoch": "2", "shard": "default"})
-	root.Events = []timeline.Event{{Name: "leadership published", At: at(3006)}}
+	root := span("1", "", "election", "takeover", 3000, 3200, map[string]string{"epoch": "2", "shard": "default", "cause": "expired", "previous_holder": "gw1"})
+	root.Events = []timeline.Event{{Name: "leadership published", At: at(3006)}, {Name: "hiccup", At: at(3150), Attributes: map[string]string{"n": "1"}}}
 	failed := span("6", "1", "vtep-registry", "vtep.publish", 3007, 3009, map[string]string{"epoch": "2"})
 	failed.Error = "conflict"
 	spans := []timeline.Span{
 		route("4", "rtb-a", 3008, 3110), route("5", "rtb-b", 3008, 3112),
 		span("3", "1", "route-sync", "routes.takeover", 3007, 3113, map[string]string{"routes": "2"}),
 		failed, root,
-		span("2", "1", "election", "record.compare-and-swap", 3001, 3005, nil),
+		span("2", "1", "election", "record.compare-and-swap", 3001, 3005,
+			map[string]string{"purpose": "take-over", "outcome": "swapped", "epoch": "2"}),
 	}
 	var got strings.Builder
 	for _, l := range timeline.Of(spans, zero) {
 		got.WriteString(strings.TrimRight(l.String(), " ") + "\n")
 	}
-	want := `  +3.000 s  gw2  election      takeover begins epoch=2
-  +3.005 s  gw2  election      record.compare-and-swap (4ms)
-  +3.006 s  gw2  election      leadership published
-  +3.009 s  gw2  vtep-registry vtep.publish epoch=2 FAILED: conflict (2ms)
+	want := `  +3.000 s  gw2  election      last sign of life from gw1; its lease runs out
+  +3.005 s  gw2  election      record taken by compare-and-swap, epoch 2 (4ms)
+  +3.006 s  gw2  election      leadership event: gw2 is active in epoch 2
+  +3.009 s  gw2  vtep-registry CiliumVTEPConfig: epoch=2 FAILED: conflict (2ms)
   +3.112 s  gw2  route-sync    2 x ReplaceRoute: 100.64.0.0/16 in rtb-a, 100.64.0.0/16 in rtb-b (102ms to 104ms)
-  +3.113 s  gw2  route-sync    routes.takeover routes=2 (106ms)
-  +3.200 s  gw2  election      takeover epoch=2 (200ms)
+  +3.113 s  gw2  route-sync    all 2 routes of the VPC lead here (106ms)
+  +3.150 s  gw2  election      hiccup n=1
+  +3.200 s  gw2  election      takeover complete (200ms)
 `
 	if d := cmp.Diff(want, got.String()); d != "" {
 		t.Error(d)
