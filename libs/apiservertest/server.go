@@ -3,14 +3,17 @@ package apiservertest
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/hybridgateway/gateway/libs/internal/controlplane"
 )
+
+// ErrNoBinary says that the API server's binary was not built.
+var ErrNoBinary = controlplane.ErrNoBinary
 
 // The product's ServiceAccounts, as deploy/rbac makes them. A [Server] has a
 // kubeconfig for each, and they may do what those manifests grant, no more.
@@ -44,7 +47,7 @@ type Server struct {
 	accounts  []string // namespace/name
 
 	mu      sync.Mutex
-	process *process // nil while stopped
+	process *controlplane.Process // nil while stopped
 }
 
 // Start starts an API server for one test and removes it at the test's end. It
@@ -75,11 +78,11 @@ func StartWith(t testing.TB, o Options) *Server {
 // New starts an API server that the caller has to Close. The error is
 // ErrNoBinary when the binary was not built. It serves at the return.
 func New(o Options) (*Server, error) {
-	binary, err := findBinary()
+	binary, err := controlplane.FindBinary()
 	if err != nil {
 		return nil, err
 	}
-	rbac, err := findUpward(filepath.Join("deploy", "rbac"))
+	rbac, err := controlplane.FindUpward(filepath.Join("deploy", "rbac"))
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +143,9 @@ func (s *Server) Start() error {
 	if s.process != nil {
 		return nil
 	}
-	p, err := startProcess(s.binary, s.dir, s.arguments())
+	p, err := controlplane.Start(controlplane.Config{
+		Name: "the API server", Binary: s.binary, Args: s.arguments(), Dir: s.dir, Logs: []string{"apiserver.log", "etcd.log"},
+	})
 	if err != nil {
 		return fmt.Errorf("start the API server: %w", err)
 	}
@@ -150,12 +155,12 @@ func (s *Server) Start() error {
 
 // Stop ends the server in an orderly way, also a paused one: new connections
 // are refused from then on. On a stopped server it does nothing.
-func (s *Server) Stop() error { return s.end((*process).stop) }
+func (s *Server) Stop() error { return s.end((*controlplane.Process).Stop) }
 
 // Kill ends the server as a crash does. Its data stays.
-func (s *Server) Kill() error { return s.end((*process).kill) }
+func (s *Server) Kill() error { return s.end((*controlplane.Process).Kill) }
 
-func (s *Server) end(how func(*process) error) error {
+func (s *Server) end(how func(*controlplane.Process) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process == nil {
@@ -168,12 +173,12 @@ func (s *Server) end(how func(*process) error) error {
 
 // Pause freezes the server: connections stay open, and are made, but nothing is
 // answered.
-func (s *Server) Pause() error { return s.signal((*process).pause) }
+func (s *Server) Pause() error { return s.signal((*controlplane.Process).Pause) }
 
 // Resume ends a pause.
-func (s *Server) Resume() error { return s.signal((*process).resume) }
+func (s *Server) Resume() error { return s.signal((*controlplane.Process).Resume) }
 
-func (s *Server) signal(what func(*process) error) error {
+func (s *Server) signal(what func(*controlplane.Process) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process == nil {
@@ -193,24 +198,10 @@ func (s *Server) arguments() []string {
 	return args
 }
 
-// startOnFreePort takes ports from below the range out of which the kernel
-// serves connecting sockets, so that nobody takes the port while the server is
-// stopped, and tries another when somebody has it.
+// startOnFreePort tries another port when somebody has taken the one that was free.
 func (s *Server) startOnFreePort() error {
-	const lowest, count, tries = 20000, 10000, 20
-	var err error
-	for range tries {
-		s.address = fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(count))
-		var l net.Listener
-		if l, err = net.Listen("tcp", s.address); err != nil {
-			continue
-		}
-		if err = l.Close(); err != nil {
-			return fmt.Errorf("look for a free port: %w", err)
-		}
-		if err = s.Start(); err == nil || !strings.Contains(err.Error(), "address already in use") {
-			return err
-		}
-	}
-	return fmt.Errorf("look for a free port: %w", err)
+	return controlplane.OnFreePorts(1, func(addresses []string) error {
+		s.address = addresses[0]
+		return s.Start()
+	})
 }

@@ -1,10 +1,13 @@
 package apiservertest
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hybridgateway/gateway/libs/internal/controlplane"
 )
 
 // standIn makes a program that is started as the API server would be.
@@ -14,7 +17,7 @@ func standIn(t *testing.T, script string) {
 	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(binaryVariable, file)
+	t.Setenv(controlplane.BinaryVariable, file)
 }
 
 // sleeper says ready, and ends on SIGTERM.
@@ -133,5 +136,13 @@ func TestSharedStartsOnceWhenAsked(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the server is not closed at the end")
+	}
+}
+
+func TestMissingBinaryIsToldApart(t *testing.T) {
+	t.Setenv(controlplane.BinaryVariable, "")
+	t.Chdir(t.TempDir())
+	if _, err := New(Options{}); !errors.Is(err, ErrNoBinary) {
+		t.Errorf("error %v, want %v", err, ErrNoBinary)
 	}
 }

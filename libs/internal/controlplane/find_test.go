@@ -1,4 +1,4 @@
-package apiservertest
+package controlplane
 
 import (
 	"errors"
@@ -20,9 +20,9 @@ func TestBinaryIsFoundUpward(t *testing.T) {
 	if err := os.WriteFile(want, nil, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(binaryVariable, "")
+	t.Setenv(BinaryVariable, "")
 	t.Chdir(deep)
-	got, err := findBinary()
+	got, err := FindBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,13 +38,13 @@ func TestBinaryIsFoundUpward(t *testing.T) {
 }
 
 func TestMissingBinaryIsToldApart(t *testing.T) {
-	t.Setenv(binaryVariable, "")
+	t.Setenv(BinaryVariable, "")
 	t.Chdir(t.TempDir())
-	if _, err := New(Options{}); !errors.Is(err, ErrNoBinary) {
+	if _, err := FindBinary(); !errors.Is(err, ErrNoBinary) {
 		t.Errorf("none built: error %v, want %v", err, ErrNoBinary)
 	}
-	t.Setenv(binaryVariable, "missing")
-	if _, err := New(Options{}); errors.Is(err, ErrNoBinary) || !errors.Is(err, fs.ErrNotExist) {
+	t.Setenv(BinaryVariable, "missing")
+	if _, err := FindBinary(); errors.Is(err, ErrNoBinary) || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("wrong one named: error %v, want a missing file", err)
 	}
 }

@@ -1,4 +1,4 @@
-package apiservertest
+package controlplane
 
 import (
 	"errors"
@@ -8,30 +8,30 @@ import (
 	"path/filepath"
 )
 
-// binaryVariable names the environment variable with the binary's path.
-const binaryVariable = "CONTROLPLANE_BIN"
+// BinaryVariable names the environment variable with the binary's path.
+const BinaryVariable = "CONTROLPLANE_BIN"
 
-// ErrNoBinary says that the API server's binary was not built.
-var ErrNoBinary = errors.New("no API server: build it with `make controlplane`, or set " + binaryVariable)
+// ErrNoBinary says that the binary was not built.
+var ErrNoBinary = errors.New("no API server and no etcd: build them with `make controlplane`, or set " + BinaryVariable)
 
-// findBinary returns ErrNoBinary when there is none, and another error when the
+// FindBinary returns ErrNoBinary when there is none, and another error when the
 // environment names one that does not exist.
-func findBinary() (string, error) {
-	if named := os.Getenv(binaryVariable); named != "" {
+func FindBinary() (string, error) {
+	if named := os.Getenv(BinaryVariable); named != "" {
 		if _, err := os.Stat(named); err != nil {
-			return "", fmt.Errorf("%s: %w", binaryVariable, err)
+			return "", fmt.Errorf("%s: %w", BinaryVariable, err)
 		}
 		return filepath.Abs(named)
 	}
-	found, err := findUpward(filepath.Join(".bin", "controlplane"))
+	found, err := FindUpward(filepath.Join(".bin", "controlplane"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", ErrNoBinary
 	}
 	return found, err
 }
 
-// findUpward looks for the path in the working directory, then in each above.
-func findUpward(path string) (string, error) {
+// FindUpward looks for the path in the working directory, then in each above.
+func FindUpward(path string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("look for %s: %w", path, err)

@@ -1,4 +1,4 @@
-package apiservertest
+package controlplane
 
 import (
 	"bufio"
@@ -24,16 +24,30 @@ const (
 	logTail = 2000
 )
 
-// process is a running controlplane.
-type process struct {
+// Config says what to start.
+type Config struct {
+	// Name is what errors call it, such as "the API server".
+	Name   string
+	Binary string
+	Args   []string
+	// Dir is an existing directory for stderr.log and the program's own logs.
+	Dir string
+	// Logs are the names in Dir of the logs that an error shows the ends of, besides
+	// stderr.log.
+	Logs []string
+}
+
+// Process is a running controlplane.
+type Process struct {
+	name   string
 	os     *os.Process
 	exited chan struct{} // closed when it is gone and waited for
 }
 
-// startProcess returns when the process says that it is ready. All its output
-// but that is in dir.
-func startProcess(binary, dir string, args []string) (*process, error) {
-	stderr, err := os.Create(filepath.Join(dir, "stderr.log"))
+// Start returns when the process says that it is ready. The process is killed when
+// this one ends.
+func Start(c Config) (*Process, error) {
+	stderr, err := os.Create(filepath.Join(c.Dir, "stderr.log"))
 	if err != nil {
 		return nil, fmt.Errorf("make log: %w", err)
 	}
@@ -44,25 +58,25 @@ func startProcess(binary, dir string, args []string) (*process, error) {
 	}
 	defer stdout.Close()
 
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(c.Binary, c.Args...)
 	cmd.Stdout, cmd.Stderr = write, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	p := &process{exited: make(chan struct{})}
+	p := &Process{name: c.Name, exited: make(chan struct{})}
 	err = p.start(cmd)
 	write.Close()
 	if err != nil {
 		return nil, err
 	}
 	if err := waitReady(stdout); err != nil {
-		p.kill() //nolint:errcheck // the reason to kill it is reported
-		return nil, fmt.Errorf("%w%s", err, logs(dir))
+		p.Kill() //nolint:errcheck // the reason to kill it is reported
+		return nil, fmt.Errorf("%w%s", err, c.logs())
 	}
 	return p, nil
 }
 
 // start starts the command from a thread that lives as long as the process: the
 // signal on the parent's death comes when that thread ends.
-func (p *process) start(cmd *exec.Cmd) error {
+func (p *Process) start(cmd *exec.Cmd) error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -99,47 +113,49 @@ func waitReady(stdout *os.File) error {
 	return nil
 }
 
-// stop asks the process to end and waits. A paused one is resumed for it.
-func (p *process) stop() error {
+// Stop asks the process to end and waits. A paused one is resumed for it.
+func (p *Process) Stop() error {
 	if err := errors.Join(p.os.Signal(syscall.SIGTERM), p.os.Signal(syscall.SIGCONT)); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop the API server: %w", err)
+		return fmt.Errorf("stop %s: %w", p.name, err)
 	}
 	select {
 	case <-p.exited:
 		return nil
 	case <-time.After(stopTimeout):
-		return errors.Join(fmt.Errorf("the API server did not stop within %s", stopTimeout), p.kill())
+		return errors.Join(fmt.Errorf("%s did not stop within %s", p.name, stopTimeout), p.Kill())
 	}
 }
 
-func (p *process) kill() error {
+// Kill ends the process as a crash does and waits.
+func (p *Process) Kill() error {
 	if err := p.os.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("kill the API server: %w", err)
+		return fmt.Errorf("kill %s: %w", p.name, err)
 	}
 	<-p.exited
 	return nil
 }
 
-// pause returns when the process is stopped, as the kernel shows it.
-func (p *process) pause() error {
+// Pause freezes the process.
+func (p *Process) Pause() error {
 	if err := p.os.Signal(syscall.SIGSTOP); err != nil {
-		return fmt.Errorf("pause the API server: %w", err)
+		return fmt.Errorf("pause %s: %w", p.name, err)
 	}
 	return nil
 }
 
-func (p *process) resume() error {
+// Resume ends a pause.
+func (p *Process) Resume() error {
 	if err := p.os.Signal(syscall.SIGCONT); err != nil {
-		return fmt.Errorf("resume the API server: %w", err)
+		return fmt.Errorf("resume %s: %w", p.name, err)
 	}
 	return nil
 }
 
 // logs returns the ends of the process's logs, for an error.
-func logs(dir string) string {
+func (c Config) logs() string {
 	var b bytes.Buffer
-	for _, name := range []string{"stderr.log", "apiserver.log", "etcd.log"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+	for _, name := range append([]string{"stderr.log"}, c.Logs...) {
+		data, err := os.ReadFile(filepath.Join(c.Dir, name))
 		if err != nil || len(data) == 0 {
 			continue
 		}
