@@ -53,7 +53,7 @@ type flags struct {
 
 	BinDir     string           `help:"Directory of the services, of hgctl and of the control plane. Default: where this program is." placeholder:"DIR"`
 	Manifests  string           `help:"Directory of the product's Kubernetes permissions. Default: deploy/rbac beside the programs' directory." placeholder:"DIR"`
-	EC2Latency time.Duration    `name:"ec2-latency" help:"How long each call to the EC2 API takes." default:"100ms" placeholder:"TIME"`
+	EC2Latency time.Duration    `name:"ec2-latency" env:"HYBRID_GATEWAY_LAB_EC2_LATENCY" help:"How long each call to the EC2 API takes." default:"100ms" placeholder:"TIME"`
 	Nodes      int              `help:"On-premises nodes at the start, 1 to 200." default:"3" placeholder:"N"`
 	Dir        string           `help:"Directory for sockets, keys, data and logs. It is removed at the end." default:"${dir}" placeholder:"DIR"`
 	Prefix     string           `help:"How the names of the network namespaces begin: 1 to 8 characters of a-z, 0-9 and -." default:"${prefix}" placeholder:"NAME"`
