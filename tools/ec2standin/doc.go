@@ -1,8 +1,8 @@
 // Package ec2standin is an HTTP server that speaks enough of the EC2 Query
 // protocol (form in, XML out, version 2016-11-15) for the unmodified AWS SDK
 // to take it for EC2. It holds a small world of VPCs, subnets, route tables,
-// prefix lists, instances and network interfaces; clients change it through the API, tests
-// and the lab change it through Go methods, and both can watch it.
+// prefix lists, instances and network interfaces; clients change it through the
+// API, tests and the lab change it through Go methods, and both can watch it.
 //
 //	srv := ec2standin.New(ec2standin.Config{Region: "us-west-2"})
 //	_ = srv.AddVPC(ec2standin.VPC{ID: "vpc-1", CIDRs: []netip.Prefix{...}})

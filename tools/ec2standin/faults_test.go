@@ -176,7 +176,8 @@ func TestFailNextAndErrorRate(t *testing.T) {
 		{"DescribeVpcs", 200, ""},
 		{"CreateRoute", 200, ""},
 	} {
-		status, code := 0, ""
+		var status int
+		var code string
 		if want.action == "CreateRoute" {
 			status, code = directCreate(s)
 		} else {
