@@ -189,6 +189,185 @@ func (x *WatchStatusResponse) GetStatus() *Status {
 	return nil
 }
 
+type AdoptRouteRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	TableId string                 `protobuf:"bytes,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	// destination is a CIDR or the id of a prefix list.
+	Destination   string `protobuf:"bytes,2,opt,name=destination,proto3" json:"destination,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptRouteRequest) Reset() {
+	*x = AdoptRouteRequest{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptRouteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptRouteRequest) ProtoMessage() {}
+
+func (x *AdoptRouteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptRouteRequest.ProtoReflect.Descriptor instead.
+func (*AdoptRouteRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AdoptRouteRequest) GetTableId() string {
+	if x != nil {
+		return x.TableId
+	}
+	return ""
+}
+
+func (x *AdoptRouteRequest) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+type AdoptRouteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptRouteResponse) Reset() {
+	*x = AdoptRouteResponse{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptRouteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptRouteResponse) ProtoMessage() {}
+
+func (x *AdoptRouteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptRouteResponse.ProtoReflect.Descriptor instead.
+func (*AdoptRouteResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+}
+
+type PurgeRoutesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeRoutesRequest) Reset() {
+	*x = PurgeRoutesRequest{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeRoutesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeRoutesRequest) ProtoMessage() {}
+
+func (x *PurgeRoutesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeRoutesRequest.ProtoReflect.Descriptor instead.
+func (*PurgeRoutesRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+}
+
+type PurgeRoutesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// led tells whether this gateway leads, so that what was to remove is removed.
+	Led bool `protobuf:"varint,1,opt,name=led,proto3" json:"led,omitempty"`
+	// left names what could not be removed, with the reason.
+	Left          []string `protobuf:"bytes,2,rep,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeRoutesResponse) Reset() {
+	*x = PurgeRoutesResponse{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeRoutesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeRoutesResponse) ProtoMessage() {}
+
+func (x *PurgeRoutesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeRoutesResponse.ProtoReflect.Descriptor instead.
+func (*PurgeRoutesResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PurgeRoutesResponse) GetLed() bool {
+	if x != nil {
+		return x.Led
+	}
+	return false
+}
+
+func (x *PurgeRoutesResponse) GetLeft() []string {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
 // Status joins the four event streams of one gateway.
 type Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -203,14 +382,16 @@ type Status struct {
 	Vteps    []*v11.Vtep      `protobuf:"bytes,7,rep,name=vteps,proto3" json:"vteps,omitempty"`
 	Routes   []*v12.Route     `protobuf:"bytes,8,rep,name=routes,proto3" json:"routes,omitempty"`
 	// own_interface is the network interface that routes to this gateway point to.
-	OwnInterface  *v12.Interface `protobuf:"bytes,9,opt,name=own_interface,json=ownInterface,proto3" json:"own_interface,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OwnInterface *v12.Interface `protobuf:"bytes,9,opt,name=own_interface,json=ownInterface,proto3" json:"own_interface,omitempty"`
+	// missing_permissions are those that the gateway's role in AWS lacks.
+	MissingPermissions []*v12.Permission `protobuf:"bytes,10,rep,name=missing_permissions,json=missingPermissions,proto3" json:"missing_permissions,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +403,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +416,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Status) GetGatewayId() string {
@@ -301,6 +482,13 @@ func (x *Status) GetOwnInterface() *v12.Interface {
 	return nil
 }
 
+func (x *Status) GetMissingPermissions() []*v12.Permission {
+	if x != nil {
+		return x.MissingPermissions
+	}
+	return nil
+}
+
 // ShardStatus is a shard's leadership with its validity made readable outside the node.
 type ShardStatus struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -315,7 +503,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +515,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +528,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ShardStatus) GetLeadership() *v13.Leadership {
@@ -383,7 +571,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +583,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +596,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ServiceStatus) GetName() string {
@@ -456,7 +644,15 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\x06status\x18\x01 \x01(\v2\x1e.hybridgateway.admin.v1.StatusR\x06status\"\x14\n" +
 	"\x12WatchStatusRequest\"M\n" +
 	"\x13WatchStatusResponse\x126\n" +
-	"\x06status\x18\x01 \x01(\v2\x1e.hybridgateway.admin.v1.StatusR\x06status\"\xe1\x03\n" +
+	"\x06status\x18\x01 \x01(\v2\x1e.hybridgateway.admin.v1.StatusR\x06status\"P\n" +
+	"\x11AdoptRouteRequest\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\tR\atableId\x12 \n" +
+	"\vdestination\x18\x02 \x01(\tR\vdestination\"\x14\n" +
+	"\x12AdoptRouteResponse\"\x14\n" +
+	"\x12PurgeRoutesRequest\";\n" +
+	"\x13PurgeRoutesResponse\x12\x10\n" +
+	"\x03led\x18\x01 \x01(\bR\x03led\x12\x12\n" +
+	"\x04left\x18\x02 \x03(\tR\x04left\"\xb7\x04\n" +
 	"\x06Status\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x18\n" +
@@ -467,7 +663,9 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\atunnels\x18\x06 \x03(\v2\x1f.hybridgateway.tunnel.v1.TunnelR\atunnels\x122\n" +
 	"\x05vteps\x18\a \x03(\v2\x1c.hybridgateway.vteps.v1.VtepR\x05vteps\x126\n" +
 	"\x06routes\x18\b \x03(\v2\x1e.hybridgateway.routes.v1.RouteR\x06routes\x12G\n" +
-	"\rown_interface\x18\t \x01(\v2\".hybridgateway.routes.v1.InterfaceR\fownInterface\"\xb7\x01\n" +
+	"\rown_interface\x18\t \x01(\v2\".hybridgateway.routes.v1.InterfaceR\fownInterface\x12T\n" +
+	"\x13missing_permissions\x18\n" +
+	" \x03(\v2#.hybridgateway.routes.v1.PermissionR\x12missingPermissions\"\xb7\x01\n" +
 	"\vShardStatus\x12G\n" +
 	"\n" +
 	"leadership\x18\x01 \x01(\v2'.hybridgateway.leadership.v1.LeadershipR\n" +
@@ -479,10 +677,13 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x04R\brevision2\xda\x01\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision2\xa7\x03\n" +
 	"\fAdminService\x12`\n" +
 	"\tGetStatus\x12(.hybridgateway.admin.v1.GetStatusRequest\x1a).hybridgateway.admin.v1.GetStatusResponse\x12h\n" +
-	"\vWatchStatus\x12*.hybridgateway.admin.v1.WatchStatusRequest\x1a+.hybridgateway.admin.v1.WatchStatusResponse0\x01B\xed\x01\n" +
+	"\vWatchStatus\x12*.hybridgateway.admin.v1.WatchStatusRequest\x1a+.hybridgateway.admin.v1.WatchStatusResponse0\x01\x12c\n" +
+	"\n" +
+	"AdoptRoute\x12).hybridgateway.admin.v1.AdoptRouteRequest\x1a*.hybridgateway.admin.v1.AdoptRouteResponse\x12f\n" +
+	"\vPurgeRoutes\x12*.hybridgateway.admin.v1.PurgeRoutesRequest\x1a+.hybridgateway.admin.v1.PurgeRoutesResponseB\xed\x01\n" +
 	"\x1acom.hybridgateway.admin.v1B\n" +
 	"AdminProtoP\x01ZIgithub.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1;adminv1\xa2\x02\x03HAX\xaa\x02\x16Hybridgateway.Admin.V1\xca\x02\x16Hybridgateway\\Admin\\V1\xe2\x02\"Hybridgateway\\Admin\\V1\\GPBMetadata\xea\x02\x18Hybridgateway::Admin::V1b\x06proto3"
 
@@ -498,45 +699,55 @@ func file_hybridgateway_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_admin_v1_admin_proto_rawDescData
 }
 
-var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_hybridgateway_admin_v1_admin_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),      // 0: hybridgateway.admin.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),     // 1: hybridgateway.admin.v1.GetStatusResponse
 	(*WatchStatusRequest)(nil),    // 2: hybridgateway.admin.v1.WatchStatusRequest
 	(*WatchStatusResponse)(nil),   // 3: hybridgateway.admin.v1.WatchStatusResponse
-	(*Status)(nil),                // 4: hybridgateway.admin.v1.Status
-	(*ShardStatus)(nil),           // 5: hybridgateway.admin.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 6: hybridgateway.admin.v1.ServiceStatus
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*v1.Tunnel)(nil),             // 8: hybridgateway.tunnel.v1.Tunnel
-	(*v11.Vtep)(nil),              // 9: hybridgateway.vteps.v1.Vtep
-	(*v12.Route)(nil),             // 10: hybridgateway.routes.v1.Route
-	(*v12.Interface)(nil),         // 11: hybridgateway.routes.v1.Interface
-	(*v13.Leadership)(nil),        // 12: hybridgateway.leadership.v1.Leadership
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*AdoptRouteRequest)(nil),     // 4: hybridgateway.admin.v1.AdoptRouteRequest
+	(*AdoptRouteResponse)(nil),    // 5: hybridgateway.admin.v1.AdoptRouteResponse
+	(*PurgeRoutesRequest)(nil),    // 6: hybridgateway.admin.v1.PurgeRoutesRequest
+	(*PurgeRoutesResponse)(nil),   // 7: hybridgateway.admin.v1.PurgeRoutesResponse
+	(*Status)(nil),                // 8: hybridgateway.admin.v1.Status
+	(*ShardStatus)(nil),           // 9: hybridgateway.admin.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 10: hybridgateway.admin.v1.ServiceStatus
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*v1.Tunnel)(nil),             // 12: hybridgateway.tunnel.v1.Tunnel
+	(*v11.Vtep)(nil),              // 13: hybridgateway.vteps.v1.Vtep
+	(*v12.Route)(nil),             // 14: hybridgateway.routes.v1.Route
+	(*v12.Interface)(nil),         // 15: hybridgateway.routes.v1.Interface
+	(*v12.Permission)(nil),        // 16: hybridgateway.routes.v1.Permission
+	(*v13.Leadership)(nil),        // 17: hybridgateway.leadership.v1.Leadership
+	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
 }
 var file_hybridgateway_admin_v1_admin_proto_depIdxs = []int32{
-	4,  // 0: hybridgateway.admin.v1.GetStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
-	4,  // 1: hybridgateway.admin.v1.WatchStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
-	7,  // 2: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
-	6,  // 3: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
-	5,  // 4: hybridgateway.admin.v1.Status.shards:type_name -> hybridgateway.admin.v1.ShardStatus
-	8,  // 5: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
-	9,  // 6: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
-	10, // 7: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
-	11, // 8: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
-	12, // 9: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
-	13, // 10: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
-	7,  // 11: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
-	0,  // 12: hybridgateway.admin.v1.AdminService.GetStatus:input_type -> hybridgateway.admin.v1.GetStatusRequest
-	2,  // 13: hybridgateway.admin.v1.AdminService.WatchStatus:input_type -> hybridgateway.admin.v1.WatchStatusRequest
-	1,  // 14: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
-	3,  // 15: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	8,  // 0: hybridgateway.admin.v1.GetStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
+	8,  // 1: hybridgateway.admin.v1.WatchStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
+	11, // 2: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
+	10, // 3: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
+	9,  // 4: hybridgateway.admin.v1.Status.shards:type_name -> hybridgateway.admin.v1.ShardStatus
+	12, // 5: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
+	13, // 6: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
+	14, // 7: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
+	15, // 8: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
+	16, // 9: hybridgateway.admin.v1.Status.missing_permissions:type_name -> hybridgateway.routes.v1.Permission
+	17, // 10: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
+	18, // 11: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
+	11, // 12: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
+	0,  // 13: hybridgateway.admin.v1.AdminService.GetStatus:input_type -> hybridgateway.admin.v1.GetStatusRequest
+	2,  // 14: hybridgateway.admin.v1.AdminService.WatchStatus:input_type -> hybridgateway.admin.v1.WatchStatusRequest
+	4,  // 15: hybridgateway.admin.v1.AdminService.AdoptRoute:input_type -> hybridgateway.admin.v1.AdoptRouteRequest
+	6,  // 16: hybridgateway.admin.v1.AdminService.PurgeRoutes:input_type -> hybridgateway.admin.v1.PurgeRoutesRequest
+	1,  // 17: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
+	3,  // 18: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
+	5,  // 19: hybridgateway.admin.v1.AdminService.AdoptRoute:output_type -> hybridgateway.admin.v1.AdoptRouteResponse
+	7,  // 20: hybridgateway.admin.v1.AdminService.PurgeRoutes:output_type -> hybridgateway.admin.v1.PurgeRoutesResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_hybridgateway_admin_v1_admin_proto_init() }
@@ -550,7 +761,7 @@ func file_hybridgateway_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_admin_v1_admin_proto_rawDesc), len(file_hybridgateway_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	AdminService_GetStatus_FullMethodName   = "/hybridgateway.admin.v1.AdminService/GetStatus"
 	AdminService_WatchStatus_FullMethodName = "/hybridgateway.admin.v1.AdminService/WatchStatus"
+	AdminService_AdoptRoute_FullMethodName  = "/hybridgateway.admin.v1.AdminService/AdoptRoute"
+	AdminService_PurgeRoutes_FullMethodName = "/hybridgateway.admin.v1.AdminService/PurgeRoutes"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -36,6 +38,11 @@ type AdminServiceClient interface {
 	// WatchStatus answers with the status at once, then again after each change, at most
 	// ten times a second.
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
+	// AdoptRoute lets this gateway, which must lead, take over a route that is in conflict.
+	AdoptRoute(ctx context.Context, in *AdoptRouteRequest, opts ...grpc.CallOption) (*AdoptRouteResponse, error)
+	// PurgeRoutes retires this gateway's route-sync, for an uninstall: it writes no route until it
+	// is started again, and removes what the gateways own while it leads.
+	PurgeRoutes(ctx context.Context, in *PurgeRoutesRequest, opts ...grpc.CallOption) (*PurgeRoutesResponse, error)
 }
 
 type adminServiceClient struct {
@@ -75,6 +82,26 @@ func (c *adminServiceClient) WatchStatus(ctx context.Context, in *WatchStatusReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_WatchStatusClient = grpc.ServerStreamingClient[WatchStatusResponse]
 
+func (c *adminServiceClient) AdoptRoute(ctx context.Context, in *AdoptRouteRequest, opts ...grpc.CallOption) (*AdoptRouteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdoptRouteResponse)
+	err := c.cc.Invoke(ctx, AdminService_AdoptRoute_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PurgeRoutes(ctx context.Context, in *PurgeRoutesRequest, opts ...grpc.CallOption) (*PurgeRoutesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeRoutesResponse)
+	err := c.cc.Invoke(ctx, AdminService_PurgeRoutes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -86,6 +113,11 @@ type AdminServiceServer interface {
 	// WatchStatus answers with the status at once, then again after each change, at most
 	// ten times a second.
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error
+	// AdoptRoute lets this gateway, which must lead, take over a route that is in conflict.
+	AdoptRoute(context.Context, *AdoptRouteRequest) (*AdoptRouteResponse, error)
+	// PurgeRoutes retires this gateway's route-sync, for an uninstall: it writes no route until it
+	// is started again, and removes what the gateways own while it leads.
+	PurgeRoutes(context.Context, *PurgeRoutesRequest) (*PurgeRoutesResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -101,6 +133,12 @@ func (UnimplementedAdminServiceServer) GetStatus(context.Context, *GetStatusRequ
 }
 func (UnimplementedAdminServiceServer) WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
+}
+func (UnimplementedAdminServiceServer) AdoptRoute(context.Context, *AdoptRouteRequest) (*AdoptRouteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdoptRoute not implemented")
+}
+func (UnimplementedAdminServiceServer) PurgeRoutes(context.Context, *PurgeRoutesRequest) (*PurgeRoutesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeRoutes not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -152,6 +190,42 @@ func _AdminService_WatchStatus_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_WatchStatusServer = grpc.ServerStreamingServer[WatchStatusResponse]
 
+func _AdminService_AdoptRoute_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdoptRouteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).AdoptRoute(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_AdoptRoute_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).AdoptRoute(ctx, req.(*AdoptRouteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PurgeRoutes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeRoutesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PurgeRoutes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PurgeRoutes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PurgeRoutes(ctx, req.(*PurgeRoutesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +236,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStatus",
 			Handler:    _AdminService_GetStatus_Handler,
+		},
+		{
+			MethodName: "AdoptRoute",
+			Handler:    _AdminService_AdoptRoute_Handler,
+		},
+		{
+			MethodName: "PurgeRoutes",
+			Handler:    _AdminService_PurgeRoutes_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -25,6 +25,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Departure says whether this gateway is about to leave, and what it leaves behind.
+type Departure int32
+
+const (
+	// DEPARTURE_UNSPECIFIED: it stays.
+	Departure_DEPARTURE_UNSPECIFIED Departure = 0
+	// DEPARTURE_LEAVING: it was told to stop; whether another gateway takes over is open.
+	Departure_DEPARTURE_LEAVING Departure = 1
+	// DEPARTURE_LAST: the installation is being removed and no other gateway is left. Who
+	// wrote outside of the node under the record removes it now, while the validity lasts.
+	// A restart, of one gateway or of all, is never a reason to say so.
+	Departure_DEPARTURE_LAST Departure = 2
+)
+
+// Enum value maps for Departure.
+var (
+	Departure_name = map[int32]string{
+		0: "DEPARTURE_UNSPECIFIED",
+		1: "DEPARTURE_LEAVING",
+		2: "DEPARTURE_LAST",
+	}
+	Departure_value = map[string]int32{
+		"DEPARTURE_UNSPECIFIED": 0,
+		"DEPARTURE_LEAVING":     1,
+		"DEPARTURE_LAST":        2,
+	}
+)
+
+func (x Departure) Enum() *Departure {
+	p := new(Departure)
+	*p = x
+	return p
+}
+
+func (x Departure) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Departure) Descriptor() protoreflect.EnumDescriptor {
+	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[0].Descriptor()
+}
+
+func (Departure) Type() protoreflect.EnumType {
+	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[0]
+}
+
+func (x Departure) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Departure.Descriptor instead.
+func (Departure) EnumDescriptor() ([]byte, []int) {
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{0}
+}
+
 type Role int32
 
 const (
@@ -64,11 +119,11 @@ func (x Role) String() string {
 }
 
 func (Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[0].Descriptor()
+	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[1].Descriptor()
 }
 
 func (Role) Type() protoreflect.EnumType {
-	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[0]
+	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[1]
 }
 
 func (x Role) Number() protoreflect.EnumNumber {
@@ -77,7 +132,7 @@ func (x Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Role.Descriptor instead.
 func (Role) EnumDescriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{0}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{1}
 }
 
 // Cause says why the event was sent.
@@ -140,11 +195,11 @@ func (x Cause) String() string {
 }
 
 func (Cause) Descriptor() protoreflect.EnumDescriptor {
-	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[1].Descriptor()
+	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[2].Descriptor()
 }
 
 func (Cause) Type() protoreflect.EnumType {
-	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[1]
+	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[2]
 }
 
 func (x Cause) Number() protoreflect.EnumNumber {
@@ -153,7 +208,7 @@ func (x Cause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Cause.Descriptor instead.
 func (Cause) EnumDescriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{1}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{2}
 }
 
 type WatchRequest struct {
@@ -273,7 +328,8 @@ type Leadership struct {
 	Cause              Cause `protobuf:"varint,6,opt,name=cause,proto3,enum=hybridgateway.leadership.v1.Cause" json:"cause,omitempty"`
 	// holder_converged is true when the holder has recorded that the VPC's routes
 	// point at it under this epoch.
-	HolderConverged bool `protobuf:"varint,7,opt,name=holder_converged,json=holderConverged,proto3" json:"holder_converged,omitempty"`
+	HolderConverged bool      `protobuf:"varint,7,opt,name=holder_converged,json=holderConverged,proto3" json:"holder_converged,omitempty"`
+	Departure       Departure `protobuf:"varint,8,opt,name=departure,proto3,enum=hybridgateway.leadership.v1.Departure" json:"departure,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -355,6 +411,13 @@ func (x *Leadership) GetHolderConverged() bool {
 		return x.HolderConverged
 	}
 	return false
+}
+
+func (x *Leadership) GetDeparture() Departure {
+	if x != nil {
+		return x.Departure
+	}
+	return Departure_DEPARTURE_UNSPECIFIED
 }
 
 // Gateway is what the record tells about its holder.
@@ -452,7 +515,7 @@ const file_hybridgateway_leadership_v1_leadership_proto_rawDesc = "" +
 	"\x06header\x18\x01 \x01(\v2\x1d.hybridgateway.feed.v1.HeaderR\x06header\x12G\n" +
 	"\n" +
 	"leadership\x18\x02 \x01(\v2'.hybridgateway.leadership.v1.LeadershipR\n" +
-	"leadership\"\xc4\x02\n" +
+	"leadership\"\x8a\x03\n" +
 	"\n" +
 	"Leadership\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n" +
@@ -461,13 +524,18 @@ const file_hybridgateway_leadership_v1_leadership_proto_rawDesc = "" +
 	"\x04role\x18\x04 \x01(\x0e2!.hybridgateway.leadership.v1.RoleR\x04role\x120\n" +
 	"\x14valid_until_boottime\x18\x05 \x01(\x03R\x12validUntilBoottime\x128\n" +
 	"\x05cause\x18\x06 \x01(\x0e2\".hybridgateway.leadership.v1.CauseR\x05cause\x12)\n" +
-	"\x10holder_converged\x18\a \x01(\bR\x0fholderConverged\"x\n" +
+	"\x10holder_converged\x18\a \x01(\bR\x0fholderConverged\x12D\n" +
+	"\tdeparture\x18\b \x01(\x0e2&.hybridgateway.leadership.v1.DepartureR\tdeparture\"x\n" +
 	"\aGateway\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\anode_ip\x18\x02 \x01(\tR\x06nodeIp\x12\x15\n" +
 	"\x06eni_id\x18\x03 \x01(\tR\x05eniId\x12\x12\n" +
 	"\x04zone\x18\x04 \x01(\tR\x04zone\x12\x19\n" +
-	"\bvtep_mac\x18\x05 \x01(\tR\avtepMac*R\n" +
+	"\bvtep_mac\x18\x05 \x01(\tR\avtepMac*Q\n" +
+	"\tDeparture\x12\x19\n" +
+	"\x15DEPARTURE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11DEPARTURE_LEAVING\x10\x01\x12\x12\n" +
+	"\x0eDEPARTURE_LAST\x10\x02*R\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_ACTIVE\x10\x01\x12\x10\n" +
@@ -500,32 +568,34 @@ func file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_leadership_v1_leadership_proto_rawDescData
 }
 
-var file_hybridgateway_leadership_v1_leadership_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_hybridgateway_leadership_v1_leadership_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_hybridgateway_leadership_v1_leadership_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_hybridgateway_leadership_v1_leadership_proto_goTypes = []any{
-	(Role)(0),             // 0: hybridgateway.leadership.v1.Role
-	(Cause)(0),            // 1: hybridgateway.leadership.v1.Cause
-	(*WatchRequest)(nil),  // 2: hybridgateway.leadership.v1.WatchRequest
-	(*WatchResponse)(nil), // 3: hybridgateway.leadership.v1.WatchResponse
-	(*Leadership)(nil),    // 4: hybridgateway.leadership.v1.Leadership
-	(*Gateway)(nil),       // 5: hybridgateway.leadership.v1.Gateway
-	(*v1.Position)(nil),   // 6: hybridgateway.feed.v1.Position
-	(*v1.Header)(nil),     // 7: hybridgateway.feed.v1.Header
+	(Departure)(0),        // 0: hybridgateway.leadership.v1.Departure
+	(Role)(0),             // 1: hybridgateway.leadership.v1.Role
+	(Cause)(0),            // 2: hybridgateway.leadership.v1.Cause
+	(*WatchRequest)(nil),  // 3: hybridgateway.leadership.v1.WatchRequest
+	(*WatchResponse)(nil), // 4: hybridgateway.leadership.v1.WatchResponse
+	(*Leadership)(nil),    // 5: hybridgateway.leadership.v1.Leadership
+	(*Gateway)(nil),       // 6: hybridgateway.leadership.v1.Gateway
+	(*v1.Position)(nil),   // 7: hybridgateway.feed.v1.Position
+	(*v1.Header)(nil),     // 8: hybridgateway.feed.v1.Header
 }
 var file_hybridgateway_leadership_v1_leadership_proto_depIdxs = []int32{
-	6, // 0: hybridgateway.leadership.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
-	7, // 1: hybridgateway.leadership.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
-	4, // 2: hybridgateway.leadership.v1.WatchResponse.leadership:type_name -> hybridgateway.leadership.v1.Leadership
-	5, // 3: hybridgateway.leadership.v1.Leadership.holder:type_name -> hybridgateway.leadership.v1.Gateway
-	0, // 4: hybridgateway.leadership.v1.Leadership.role:type_name -> hybridgateway.leadership.v1.Role
-	1, // 5: hybridgateway.leadership.v1.Leadership.cause:type_name -> hybridgateway.leadership.v1.Cause
-	2, // 6: hybridgateway.leadership.v1.LeadershipService.Watch:input_type -> hybridgateway.leadership.v1.WatchRequest
-	3, // 7: hybridgateway.leadership.v1.LeadershipService.Watch:output_type -> hybridgateway.leadership.v1.WatchResponse
-	7, // [7:8] is the sub-list for method output_type
-	6, // [6:7] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	7, // 0: hybridgateway.leadership.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
+	8, // 1: hybridgateway.leadership.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
+	5, // 2: hybridgateway.leadership.v1.WatchResponse.leadership:type_name -> hybridgateway.leadership.v1.Leadership
+	6, // 3: hybridgateway.leadership.v1.Leadership.holder:type_name -> hybridgateway.leadership.v1.Gateway
+	1, // 4: hybridgateway.leadership.v1.Leadership.role:type_name -> hybridgateway.leadership.v1.Role
+	2, // 5: hybridgateway.leadership.v1.Leadership.cause:type_name -> hybridgateway.leadership.v1.Cause
+	0, // 6: hybridgateway.leadership.v1.Leadership.departure:type_name -> hybridgateway.leadership.v1.Departure
+	3, // 7: hybridgateway.leadership.v1.LeadershipService.Watch:input_type -> hybridgateway.leadership.v1.WatchRequest
+	4, // 8: hybridgateway.leadership.v1.LeadershipService.Watch:output_type -> hybridgateway.leadership.v1.WatchResponse
+	8, // [8:9] is the sub-list for method output_type
+	7, // [7:8] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_hybridgateway_leadership_v1_leadership_proto_init() }
@@ -538,7 +608,7 @@ func file_hybridgateway_leadership_v1_leadership_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_leadership_v1_leadership_proto_rawDesc), len(file_hybridgateway_leadership_v1_leadership_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,

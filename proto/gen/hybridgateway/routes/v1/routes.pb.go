@@ -25,6 +25,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SourceDestCheck is whether EC2 drops what the gateway forwards.
+type SourceDestCheck int32
+
+const (
+	SourceDestCheck_SOURCE_DEST_CHECK_UNSPECIFIED SourceDestCheck = 0
+	// SOURCE_DEST_CHECK_OFF: it does not, as it must be.
+	SourceDestCheck_SOURCE_DEST_CHECK_OFF SourceDestCheck = 1
+	// SOURCE_DEST_CHECK_ON: it does.
+	SourceDestCheck_SOURCE_DEST_CHECK_ON SourceDestCheck = 2
+)
+
+// Enum value maps for SourceDestCheck.
+var (
+	SourceDestCheck_name = map[int32]string{
+		0: "SOURCE_DEST_CHECK_UNSPECIFIED",
+		1: "SOURCE_DEST_CHECK_OFF",
+		2: "SOURCE_DEST_CHECK_ON",
+	}
+	SourceDestCheck_value = map[string]int32{
+		"SOURCE_DEST_CHECK_UNSPECIFIED": 0,
+		"SOURCE_DEST_CHECK_OFF":         1,
+		"SOURCE_DEST_CHECK_ON":          2,
+	}
+)
+
+func (x SourceDestCheck) Enum() *SourceDestCheck {
+	p := new(SourceDestCheck)
+	*p = x
+	return p
+}
+
+func (x SourceDestCheck) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SourceDestCheck) Descriptor() protoreflect.EnumDescriptor {
+	return file_hybridgateway_routes_v1_routes_proto_enumTypes[0].Descriptor()
+}
+
+func (SourceDestCheck) Type() protoreflect.EnumType {
+	return &file_hybridgateway_routes_v1_routes_proto_enumTypes[0]
+}
+
+func (x SourceDestCheck) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SourceDestCheck.Descriptor instead.
+func (SourceDestCheck) EnumDescriptor() ([]byte, []int) {
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{0}
+}
+
 type State int32
 
 const (
@@ -33,7 +85,8 @@ const (
 	State_STATE_IN_SYNC State = 1
 	// STATE_PENDING: a write is due or under way.
 	State_STATE_PENDING State = 2
-	// STATE_CONFLICT: the route points to something that is not a gateway, and is left alone.
+	// STATE_CONFLICT: the route points to something that is not a gateway, and is left alone;
+	// it is for one of our destinations, or takes traffic from one.
 	State_STATE_CONFLICT State = 3
 	// STATE_ERROR: the last write or read failed; it is retried.
 	State_STATE_ERROR State = 4
@@ -72,11 +125,11 @@ func (x State) String() string {
 }
 
 func (State) Descriptor() protoreflect.EnumDescriptor {
-	return file_hybridgateway_routes_v1_routes_proto_enumTypes[0].Descriptor()
+	return file_hybridgateway_routes_v1_routes_proto_enumTypes[1].Descriptor()
 }
 
 func (State) Type() protoreflect.EnumType {
-	return &file_hybridgateway_routes_v1_routes_proto_enumTypes[0]
+	return &file_hybridgateway_routes_v1_routes_proto_enumTypes[1]
 }
 
 func (x State) Number() protoreflect.EnumNumber {
@@ -85,7 +138,7 @@ func (x State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State.Descriptor instead.
 func (State) EnumDescriptor() ([]byte, []int) {
-	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{0}
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{1}
 }
 
 type WatchRequest struct {
@@ -143,6 +196,7 @@ type WatchResponse struct {
 	//	*WatchResponse_Interface
 	//	*WatchResponse_Route
 	//	*WatchResponse_Convergence
+	//	*WatchResponse_Permission
 	Item          isWatchResponse_Item `protobuf_oneof:"item"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -219,6 +273,15 @@ func (x *WatchResponse) GetConvergence() *Convergence {
 	return nil
 }
 
+func (x *WatchResponse) GetPermission() *Permission {
+	if x != nil {
+		if x, ok := x.Item.(*WatchResponse_Permission); ok {
+			return x.Permission
+		}
+	}
+	return nil
+}
+
 type isWatchResponse_Item interface {
 	isWatchResponse_Item()
 }
@@ -235,11 +298,196 @@ type WatchResponse_Convergence struct {
 	Convergence *Convergence `protobuf:"bytes,4,opt,name=convergence,proto3,oneof"`
 }
 
+type WatchResponse_Permission struct {
+	Permission *Permission `protobuf:"bytes,5,opt,name=permission,proto3,oneof"`
+}
+
 func (*WatchResponse_Interface) isWatchResponse_Item() {}
 
 func (*WatchResponse_Route) isWatchResponse_Item() {}
 
 func (*WatchResponse_Convergence) isWatchResponse_Item() {}
+
+func (*WatchResponse_Permission) isWatchResponse_Item() {}
+
+type AdoptRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	TableId string                 `protobuf:"bytes,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	// destination is a CIDR or the id of a prefix list.
+	Destination   string `protobuf:"bytes,2,opt,name=destination,proto3" json:"destination,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptRequest) Reset() {
+	*x = AdoptRequest{}
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptRequest) ProtoMessage() {}
+
+func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptRequest.ProtoReflect.Descriptor instead.
+func (*AdoptRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AdoptRequest) GetTableId() string {
+	if x != nil {
+		return x.TableId
+	}
+	return ""
+}
+
+func (x *AdoptRequest) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+type AdoptResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptResponse) Reset() {
+	*x = AdoptResponse{}
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptResponse) ProtoMessage() {}
+
+func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptResponse.ProtoReflect.Descriptor instead.
+func (*AdoptResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{3}
+}
+
+type PurgeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeRequest) Reset() {
+	*x = PurgeRequest{}
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeRequest) ProtoMessage() {}
+
+func (x *PurgeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeRequest.ProtoReflect.Descriptor instead.
+func (*PurgeRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{4}
+}
+
+type PurgeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// led tells whether this gateway leads, so that what was to remove is removed.
+	Led bool `protobuf:"varint,1,opt,name=led,proto3" json:"led,omitempty"`
+	// left names what could not be removed, with the reason.
+	Left          []string `protobuf:"bytes,2,rep,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeResponse) Reset() {
+	*x = PurgeResponse{}
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeResponse) ProtoMessage() {}
+
+func (x *PurgeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeResponse.ProtoReflect.Descriptor instead.
+func (*PurgeResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PurgeResponse) GetLed() bool {
+	if x != nil {
+		return x.Led
+	}
+	return false
+}
+
+func (x *PurgeResponse) GetLeft() []string {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
 
 // Interface is the network interface that routes to this gateway point to.
 type Interface struct {
@@ -247,14 +495,17 @@ type Interface struct {
 	EniId  string                 `protobuf:"bytes,1,opt,name=eni_id,json=eniId,proto3" json:"eni_id,omitempty"`
 	Region string                 `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
 	// zone is the availability zone.
-	Zone          string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
+	Zone            string          `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
+	SourceDestCheck SourceDestCheck `protobuf:"varint,4,opt,name=source_dest_check,json=sourceDestCheck,proto3,enum=hybridgateway.routes.v1.SourceDestCheck" json:"source_dest_check,omitempty"`
+	// problem says what is wrong with the interface and how to mend it; empty when nothing is.
+	Problem       string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[2]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -266,7 +517,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[2]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -279,7 +530,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{2}
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Interface) GetEniId() string {
@@ -303,11 +554,80 @@ func (x *Interface) GetZone() string {
 	return ""
 }
 
+func (x *Interface) GetSourceDestCheck() SourceDestCheck {
+	if x != nil {
+		return x.SourceDestCheck
+	}
+	return SourceDestCheck_SOURCE_DEST_CHECK_UNSPECIFIED
+}
+
+func (x *Interface) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+// Permission is one that the gateway's role lacks.
+type Permission struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// action is its name in IAM, such as "ec2:ReplaceRoute".
+	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	// resource is the ARN of what it is missing for.
+	Resource      string `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Permission) Reset() {
+	*x = Permission{}
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Permission) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Permission) ProtoMessage() {}
+
+func (x *Permission) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Permission.ProtoReflect.Descriptor instead.
+func (*Permission) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Permission) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Permission) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
 // Route is one destination in one route table.
 type Route struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	TableId string                 `protobuf:"bytes,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
-	// destination is an IPv4 CIDR.
+	// destination is a CIDR, IPv4 or IPv6, or the id of a managed prefix list.
 	Destination string `protobuf:"bytes,2,opt,name=destination,proto3" json:"destination,omitempty"`
 	// target is what the route points to as last seen: an ENI or other AWS id; empty
 	// when there is no such route.
@@ -325,7 +645,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[3]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -337,7 +657,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[3]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +670,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{3}
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Route) GetTableId() string {
@@ -408,14 +728,16 @@ type Convergence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Shard string                 `protobuf:"bytes,1,opt,name=shard,proto3" json:"shard,omitempty"`
 	// epoch under which the routes converged; zero when they have not.
-	Epoch         uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// removed says that the gateway is retired under that epoch and nothing of its own is left.
+	Removed       bool `protobuf:"varint,3,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Convergence) Reset() {
 	*x = Convergence{}
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[4]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +749,7 @@ func (x *Convergence) String() string {
 func (*Convergence) ProtoMessage() {}
 
 func (x *Convergence) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[4]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +762,7 @@ func (x *Convergence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Convergence.ProtoReflect.Descriptor instead.
 func (*Convergence) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{4}
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Convergence) GetShard() string {
@@ -457,6 +779,13 @@ func (x *Convergence) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *Convergence) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
 var File_hybridgateway_routes_v1_routes_proto protoreflect.FileDescriptor
 
 const file_hybridgateway_routes_v1_routes_proto_rawDesc = "" +
@@ -464,17 +793,34 @@ const file_hybridgateway_routes_v1_routes_proto_rawDesc = "" +
 	"$hybridgateway/routes/v1/routes.proto\x12\x17hybridgateway.routes.v1\x1a hybridgateway/feed/v1/feed.proto\"P\n" +
 	"\fWatchRequest\x12@\n" +
 	"\vresume_from\x18\x01 \x01(\v2\x1f.hybridgateway.feed.v1.PositionR\n" +
-	"resumeFrom\"\x94\x02\n" +
+	"resumeFrom\"\xdb\x02\n" +
 	"\rWatchResponse\x125\n" +
 	"\x06header\x18\x01 \x01(\v2\x1d.hybridgateway.feed.v1.HeaderR\x06header\x12B\n" +
 	"\tinterface\x18\x02 \x01(\v2\".hybridgateway.routes.v1.InterfaceH\x00R\tinterface\x126\n" +
 	"\x05route\x18\x03 \x01(\v2\x1e.hybridgateway.routes.v1.RouteH\x00R\x05route\x12H\n" +
-	"\vconvergence\x18\x04 \x01(\v2$.hybridgateway.routes.v1.ConvergenceH\x00R\vconvergenceB\x06\n" +
-	"\x04item\"N\n" +
+	"\vconvergence\x18\x04 \x01(\v2$.hybridgateway.routes.v1.ConvergenceH\x00R\vconvergence\x12E\n" +
+	"\n" +
+	"permission\x18\x05 \x01(\v2#.hybridgateway.routes.v1.PermissionH\x00R\n" +
+	"permissionB\x06\n" +
+	"\x04item\"K\n" +
+	"\fAdoptRequest\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\tR\atableId\x12 \n" +
+	"\vdestination\x18\x02 \x01(\tR\vdestination\"\x0f\n" +
+	"\rAdoptResponse\"\x0e\n" +
+	"\fPurgeRequest\"5\n" +
+	"\rPurgeResponse\x12\x10\n" +
+	"\x03led\x18\x01 \x01(\bR\x03led\x12\x12\n" +
+	"\x04left\x18\x02 \x03(\tR\x04left\"\xbe\x01\n" +
 	"\tInterface\x12\x15\n" +
 	"\x06eni_id\x18\x01 \x01(\tR\x05eniId\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
-	"\x04zone\x18\x03 \x01(\tR\x04zone\"\xd6\x01\n" +
+	"\x04zone\x18\x03 \x01(\tR\x04zone\x12T\n" +
+	"\x11source_dest_check\x18\x04 \x01(\x0e2(.hybridgateway.routes.v1.SourceDestCheckR\x0fsourceDestCheck\x12\x18\n" +
+	"\aproblem\x18\x05 \x01(\tR\aproblem\"@\n" +
+	"\n" +
+	"Permission\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x12\x1a\n" +
+	"\bresource\x18\x02 \x01(\tR\bresource\"\xd6\x01\n" +
 	"\x05Route\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\tR\atableId\x12 \n" +
 	"\vdestination\x18\x02 \x01(\tR\vdestination\x12\x16\n" +
@@ -482,19 +828,26 @@ const file_hybridgateway_routes_v1_routes_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\x0e2\x1e.hybridgateway.routes.v1.StateR\x05state\x12\x16\n" +
 	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x12\x14\n" +
-	"\x05shard\x18\a \x01(\tR\x05shard\"9\n" +
+	"\x05shard\x18\a \x01(\tR\x05shard\"S\n" +
 	"\vConvergence\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch*|\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
+	"\aremoved\x18\x03 \x01(\bR\aremoved*i\n" +
+	"\x0fSourceDestCheck\x12!\n" +
+	"\x1dSOURCE_DEST_CHECK_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15SOURCE_DEST_CHECK_OFF\x10\x01\x12\x18\n" +
+	"\x14SOURCE_DEST_CHECK_ON\x10\x02*|\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_IN_SYNC\x10\x01\x12\x11\n" +
 	"\rSTATE_PENDING\x10\x02\x12\x12\n" +
 	"\x0eSTATE_CONFLICT\x10\x03\x12\x0f\n" +
 	"\vSTATE_ERROR\x10\x04\x12\x11\n" +
-	"\rSTATE_UNOWNED\x10\x052i\n" +
+	"\rSTATE_UNOWNED\x10\x052\x99\x02\n" +
 	"\rRoutesService\x12X\n" +
-	"\x05Watch\x12%.hybridgateway.routes.v1.WatchRequest\x1a&.hybridgateway.routes.v1.WatchResponse0\x01B\xf5\x01\n" +
+	"\x05Watch\x12%.hybridgateway.routes.v1.WatchRequest\x1a&.hybridgateway.routes.v1.WatchResponse0\x01\x12V\n" +
+	"\x05Adopt\x12%.hybridgateway.routes.v1.AdoptRequest\x1a&.hybridgateway.routes.v1.AdoptResponse\x12V\n" +
+	"\x05Purge\x12%.hybridgateway.routes.v1.PurgeRequest\x1a&.hybridgateway.routes.v1.PurgeResponseB\xf5\x01\n" +
 	"\x1bcom.hybridgateway.routes.v1B\vRoutesProtoP\x01ZKgithub.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1;routesv1\xa2\x02\x03HRX\xaa\x02\x17Hybridgateway.Routes.V1\xca\x02\x17Hybridgateway\\Routes\\V1\xe2\x02#Hybridgateway\\Routes\\V1\\GPBMetadata\xea\x02\x19Hybridgateway::Routes::V1b\x06proto3"
 
 var (
@@ -509,32 +862,44 @@ func file_hybridgateway_routes_v1_routes_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_routes_v1_routes_proto_rawDescData
 }
 
-var file_hybridgateway_routes_v1_routes_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hybridgateway_routes_v1_routes_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_hybridgateway_routes_v1_routes_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_hybridgateway_routes_v1_routes_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_hybridgateway_routes_v1_routes_proto_goTypes = []any{
-	(State)(0),            // 0: hybridgateway.routes.v1.State
-	(*WatchRequest)(nil),  // 1: hybridgateway.routes.v1.WatchRequest
-	(*WatchResponse)(nil), // 2: hybridgateway.routes.v1.WatchResponse
-	(*Interface)(nil),     // 3: hybridgateway.routes.v1.Interface
-	(*Route)(nil),         // 4: hybridgateway.routes.v1.Route
-	(*Convergence)(nil),   // 5: hybridgateway.routes.v1.Convergence
-	(*v1.Position)(nil),   // 6: hybridgateway.feed.v1.Position
-	(*v1.Header)(nil),     // 7: hybridgateway.feed.v1.Header
+	(SourceDestCheck)(0),  // 0: hybridgateway.routes.v1.SourceDestCheck
+	(State)(0),            // 1: hybridgateway.routes.v1.State
+	(*WatchRequest)(nil),  // 2: hybridgateway.routes.v1.WatchRequest
+	(*WatchResponse)(nil), // 3: hybridgateway.routes.v1.WatchResponse
+	(*AdoptRequest)(nil),  // 4: hybridgateway.routes.v1.AdoptRequest
+	(*AdoptResponse)(nil), // 5: hybridgateway.routes.v1.AdoptResponse
+	(*PurgeRequest)(nil),  // 6: hybridgateway.routes.v1.PurgeRequest
+	(*PurgeResponse)(nil), // 7: hybridgateway.routes.v1.PurgeResponse
+	(*Interface)(nil),     // 8: hybridgateway.routes.v1.Interface
+	(*Permission)(nil),    // 9: hybridgateway.routes.v1.Permission
+	(*Route)(nil),         // 10: hybridgateway.routes.v1.Route
+	(*Convergence)(nil),   // 11: hybridgateway.routes.v1.Convergence
+	(*v1.Position)(nil),   // 12: hybridgateway.feed.v1.Position
+	(*v1.Header)(nil),     // 13: hybridgateway.feed.v1.Header
 }
 var file_hybridgateway_routes_v1_routes_proto_depIdxs = []int32{
-	6, // 0: hybridgateway.routes.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
-	7, // 1: hybridgateway.routes.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
-	3, // 2: hybridgateway.routes.v1.WatchResponse.interface:type_name -> hybridgateway.routes.v1.Interface
-	4, // 3: hybridgateway.routes.v1.WatchResponse.route:type_name -> hybridgateway.routes.v1.Route
-	5, // 4: hybridgateway.routes.v1.WatchResponse.convergence:type_name -> hybridgateway.routes.v1.Convergence
-	0, // 5: hybridgateway.routes.v1.Route.state:type_name -> hybridgateway.routes.v1.State
-	1, // 6: hybridgateway.routes.v1.RoutesService.Watch:input_type -> hybridgateway.routes.v1.WatchRequest
-	2, // 7: hybridgateway.routes.v1.RoutesService.Watch:output_type -> hybridgateway.routes.v1.WatchResponse
-	7, // [7:8] is the sub-list for method output_type
-	6, // [6:7] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	12, // 0: hybridgateway.routes.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
+	13, // 1: hybridgateway.routes.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
+	8,  // 2: hybridgateway.routes.v1.WatchResponse.interface:type_name -> hybridgateway.routes.v1.Interface
+	10, // 3: hybridgateway.routes.v1.WatchResponse.route:type_name -> hybridgateway.routes.v1.Route
+	11, // 4: hybridgateway.routes.v1.WatchResponse.convergence:type_name -> hybridgateway.routes.v1.Convergence
+	9,  // 5: hybridgateway.routes.v1.WatchResponse.permission:type_name -> hybridgateway.routes.v1.Permission
+	0,  // 6: hybridgateway.routes.v1.Interface.source_dest_check:type_name -> hybridgateway.routes.v1.SourceDestCheck
+	1,  // 7: hybridgateway.routes.v1.Route.state:type_name -> hybridgateway.routes.v1.State
+	2,  // 8: hybridgateway.routes.v1.RoutesService.Watch:input_type -> hybridgateway.routes.v1.WatchRequest
+	4,  // 9: hybridgateway.routes.v1.RoutesService.Adopt:input_type -> hybridgateway.routes.v1.AdoptRequest
+	6,  // 10: hybridgateway.routes.v1.RoutesService.Purge:input_type -> hybridgateway.routes.v1.PurgeRequest
+	3,  // 11: hybridgateway.routes.v1.RoutesService.Watch:output_type -> hybridgateway.routes.v1.WatchResponse
+	5,  // 12: hybridgateway.routes.v1.RoutesService.Adopt:output_type -> hybridgateway.routes.v1.AdoptResponse
+	7,  // 13: hybridgateway.routes.v1.RoutesService.Purge:output_type -> hybridgateway.routes.v1.PurgeResponse
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_hybridgateway_routes_v1_routes_proto_init() }
@@ -546,14 +911,15 @@ func file_hybridgateway_routes_v1_routes_proto_init() {
 		(*WatchResponse_Interface)(nil),
 		(*WatchResponse_Route)(nil),
 		(*WatchResponse_Convergence)(nil),
+		(*WatchResponse_Permission)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_routes_v1_routes_proto_rawDesc), len(file_hybridgateway_routes_v1_routes_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   5,
+			NumEnums:      2,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,8 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	RoutesService_Watch_FullMethodName = "/hybridgateway.routes.v1.RoutesService/Watch"
+	RoutesService_Adopt_FullMethodName = "/hybridgateway.routes.v1.RoutesService/Adopt"
+	RoutesService_Purge_FullMethodName = "/hybridgateway.routes.v1.RoutesService/Purge"
 )
 
 // RoutesServiceClient is the client API for RoutesService service.
@@ -31,10 +33,18 @@ const (
 //
 // RoutesService is served by route-sync.
 type RoutesServiceClient interface {
-	// Watch streams three kinds of items: the gateway's own interface (key "interface"),
-	// one per route (key "route/<table>/<destination>"), and one convergence
-	// per shard (key "convergence/<shard>").
+	// Watch streams four kinds of items: the gateway's own interface (key "interface"),
+	// one per route (key "route/<table>/<destination>"), one convergence per shard
+	// (key "convergence/<shard>"), and one per missing permission
+	// (key "permission/<action>/<resource>").
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Adopt lets the active gateway take over one route that is in conflict. It fails with
+	// FAILED_PRECONDITION when this gateway does not lead or there is no such conflict.
+	Adopt(ctx context.Context, in *AdoptRequest, opts ...grpc.CallOption) (*AdoptResponse, error)
+	// Purge retires this gateway: until it is started again it writes no route, and while
+	// it leads it removes all routes and prefix lists that are the gateways' own. It
+	// answers when they are removed, or at once when this gateway does not lead.
+	Purge(ctx context.Context, in *PurgeRequest, opts ...grpc.CallOption) (*PurgeResponse, error)
 }
 
 type routesServiceClient struct {
@@ -64,16 +74,44 @@ func (c *routesServiceClient) Watch(ctx context.Context, in *WatchRequest, opts 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RoutesService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *routesServiceClient) Adopt(ctx context.Context, in *AdoptRequest, opts ...grpc.CallOption) (*AdoptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdoptResponse)
+	err := c.cc.Invoke(ctx, RoutesService_Adopt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *routesServiceClient) Purge(ctx context.Context, in *PurgeRequest, opts ...grpc.CallOption) (*PurgeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeResponse)
+	err := c.cc.Invoke(ctx, RoutesService_Purge_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RoutesServiceServer is the server API for RoutesService service.
 // All implementations must embed UnimplementedRoutesServiceServer
 // for forward compatibility.
 //
 // RoutesService is served by route-sync.
 type RoutesServiceServer interface {
-	// Watch streams three kinds of items: the gateway's own interface (key "interface"),
-	// one per route (key "route/<table>/<destination>"), and one convergence
-	// per shard (key "convergence/<shard>").
+	// Watch streams four kinds of items: the gateway's own interface (key "interface"),
+	// one per route (key "route/<table>/<destination>"), one convergence per shard
+	// (key "convergence/<shard>"), and one per missing permission
+	// (key "permission/<action>/<resource>").
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Adopt lets the active gateway take over one route that is in conflict. It fails with
+	// FAILED_PRECONDITION when this gateway does not lead or there is no such conflict.
+	Adopt(context.Context, *AdoptRequest) (*AdoptResponse, error)
+	// Purge retires this gateway: until it is started again it writes no route, and while
+	// it leads it removes all routes and prefix lists that are the gateways' own. It
+	// answers when they are removed, or at once when this gateway does not lead.
+	Purge(context.Context, *PurgeRequest) (*PurgeResponse, error)
 	mustEmbedUnimplementedRoutesServiceServer()
 }
 
@@ -86,6 +124,12 @@ type UnimplementedRoutesServiceServer struct{}
 
 func (UnimplementedRoutesServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedRoutesServiceServer) Adopt(context.Context, *AdoptRequest) (*AdoptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Adopt not implemented")
+}
+func (UnimplementedRoutesServiceServer) Purge(context.Context, *PurgeRequest) (*PurgeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Purge not implemented")
 }
 func (UnimplementedRoutesServiceServer) mustEmbedUnimplementedRoutesServiceServer() {}
 func (UnimplementedRoutesServiceServer) testEmbeddedByValue()                       {}
@@ -119,13 +163,58 @@ func _RoutesService_Watch_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RoutesService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _RoutesService_Adopt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdoptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoutesServiceServer).Adopt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoutesService_Adopt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoutesServiceServer).Adopt(ctx, req.(*AdoptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoutesService_Purge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoutesServiceServer).Purge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoutesService_Purge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoutesServiceServer).Purge(ctx, req.(*PurgeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RoutesService_ServiceDesc is the grpc.ServiceDesc for RoutesService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var RoutesService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "hybridgateway.routes.v1.RoutesService",
 	HandlerType: (*RoutesServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Adopt",
+			Handler:    _RoutesService_Adopt_Handler,
+		},
+		{
+			MethodName: "Purge",
+			Handler:    _RoutesService_Purge_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Watch",
