@@ -130,7 +130,8 @@ func TestFalseSuspicions(t *testing.T) {
 	if minutes == 0 {
 		minutes = 2
 	} else {
-		settings = append(settings, setting{20 * millisecond, 14}, setting{25 * millisecond, 10}, setting{30 * millisecond, 10}, setting{100 * millisecond, 3})
+		settings = append(settings, setting{10 * millisecond, 25}, setting{12 * millisecond, 21}, setting{15 * millisecond, 17},
+			setting{20 * millisecond, 14}, setting{25 * millisecond, 10}, setting{30 * millisecond, 10}, setting{100 * millisecond, 3})
 	}
 	for _, s := range settings {
 		for _, loss := range []float64{0, 0.01, 0.05, 0.10} {

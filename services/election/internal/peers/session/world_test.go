@@ -18,7 +18,6 @@ type world struct {
 	delay   time.Duration
 	jitter  time.Duration
 	nodes   []*node
-	starts  byte
 	reports []report
 	// cut says whether what one gateway sends to another is lost.
 	cut map[[2]int]bool
