@@ -489,6 +489,88 @@ func (x *PurgeResponse) GetLeft() []string {
 	return nil
 }
 
+type PolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyRequest) Reset() {
+	*x = PolicyRequest{}
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyRequest) ProtoMessage() {}
+
+func (x *PolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyRequest.ProtoReflect.Descriptor instead.
+func (*PolicyRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{6}
+}
+
+type PolicyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// document is an identity-based IAM policy in JSON, indented. The account in its ARNs
+	// is "*" as long as no route table could be read.
+	Document      string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyResponse) Reset() {
+	*x = PolicyResponse{}
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyResponse) ProtoMessage() {}
+
+func (x *PolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyResponse.ProtoReflect.Descriptor instead.
+func (*PolicyResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PolicyResponse) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
 // Interface is the network interface that routes to this gateway point to.
 type Interface struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -505,7 +587,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[6]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +599,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[6]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +612,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{6}
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Interface) GetEniId() string {
@@ -581,7 +663,7 @@ type Permission struct {
 
 func (x *Permission) Reset() {
 	*x = Permission{}
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[7]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +675,7 @@ func (x *Permission) String() string {
 func (*Permission) ProtoMessage() {}
 
 func (x *Permission) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[7]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +688,7 @@ func (x *Permission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Permission.ProtoReflect.Descriptor instead.
 func (*Permission) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{7}
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Permission) GetAction() string {
@@ -645,7 +727,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[8]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +739,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[8]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +752,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{8}
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Route) GetTableId() string {
@@ -737,7 +819,7 @@ type Convergence struct {
 
 func (x *Convergence) Reset() {
 	*x = Convergence{}
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[9]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +831,7 @@ func (x *Convergence) String() string {
 func (*Convergence) ProtoMessage() {}
 
 func (x *Convergence) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[9]
+	mi := &file_hybridgateway_routes_v1_routes_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +844,7 @@ func (x *Convergence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Convergence.ProtoReflect.Descriptor instead.
 func (*Convergence) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{9}
+	return file_hybridgateway_routes_v1_routes_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Convergence) GetShard() string {
@@ -810,7 +892,10 @@ const file_hybridgateway_routes_v1_routes_proto_rawDesc = "" +
 	"\fPurgeRequest\"5\n" +
 	"\rPurgeResponse\x12\x10\n" +
 	"\x03led\x18\x01 \x01(\bR\x03led\x12\x12\n" +
-	"\x04left\x18\x02 \x03(\tR\x04left\"\xbe\x01\n" +
+	"\x04left\x18\x02 \x03(\tR\x04left\"\x0f\n" +
+	"\rPolicyRequest\",\n" +
+	"\x0ePolicyResponse\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\"\xbe\x01\n" +
 	"\tInterface\x12\x15\n" +
 	"\x06eni_id\x18\x01 \x01(\tR\x05eniId\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
@@ -843,11 +928,12 @@ const file_hybridgateway_routes_v1_routes_proto_rawDesc = "" +
 	"\rSTATE_PENDING\x10\x02\x12\x12\n" +
 	"\x0eSTATE_CONFLICT\x10\x03\x12\x0f\n" +
 	"\vSTATE_ERROR\x10\x04\x12\x11\n" +
-	"\rSTATE_UNOWNED\x10\x052\x99\x02\n" +
+	"\rSTATE_UNOWNED\x10\x052\xf4\x02\n" +
 	"\rRoutesService\x12X\n" +
 	"\x05Watch\x12%.hybridgateway.routes.v1.WatchRequest\x1a&.hybridgateway.routes.v1.WatchResponse0\x01\x12V\n" +
 	"\x05Adopt\x12%.hybridgateway.routes.v1.AdoptRequest\x1a&.hybridgateway.routes.v1.AdoptResponse\x12V\n" +
-	"\x05Purge\x12%.hybridgateway.routes.v1.PurgeRequest\x1a&.hybridgateway.routes.v1.PurgeResponseB\xf5\x01\n" +
+	"\x05Purge\x12%.hybridgateway.routes.v1.PurgeRequest\x1a&.hybridgateway.routes.v1.PurgeResponse\x12Y\n" +
+	"\x06Policy\x12&.hybridgateway.routes.v1.PolicyRequest\x1a'.hybridgateway.routes.v1.PolicyResponseB\xf5\x01\n" +
 	"\x1bcom.hybridgateway.routes.v1B\vRoutesProtoP\x01ZKgithub.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1;routesv1\xa2\x02\x03HRX\xaa\x02\x17Hybridgateway.Routes.V1\xca\x02\x17Hybridgateway\\Routes\\V1\xe2\x02#Hybridgateway\\Routes\\V1\\GPBMetadata\xea\x02\x19Hybridgateway::Routes::V1b\x06proto3"
 
 var (
@@ -863,40 +949,44 @@ func file_hybridgateway_routes_v1_routes_proto_rawDescGZIP() []byte {
 }
 
 var file_hybridgateway_routes_v1_routes_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hybridgateway_routes_v1_routes_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_hybridgateway_routes_v1_routes_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_hybridgateway_routes_v1_routes_proto_goTypes = []any{
-	(SourceDestCheck)(0),  // 0: hybridgateway.routes.v1.SourceDestCheck
-	(State)(0),            // 1: hybridgateway.routes.v1.State
-	(*WatchRequest)(nil),  // 2: hybridgateway.routes.v1.WatchRequest
-	(*WatchResponse)(nil), // 3: hybridgateway.routes.v1.WatchResponse
-	(*AdoptRequest)(nil),  // 4: hybridgateway.routes.v1.AdoptRequest
-	(*AdoptResponse)(nil), // 5: hybridgateway.routes.v1.AdoptResponse
-	(*PurgeRequest)(nil),  // 6: hybridgateway.routes.v1.PurgeRequest
-	(*PurgeResponse)(nil), // 7: hybridgateway.routes.v1.PurgeResponse
-	(*Interface)(nil),     // 8: hybridgateway.routes.v1.Interface
-	(*Permission)(nil),    // 9: hybridgateway.routes.v1.Permission
-	(*Route)(nil),         // 10: hybridgateway.routes.v1.Route
-	(*Convergence)(nil),   // 11: hybridgateway.routes.v1.Convergence
-	(*v1.Position)(nil),   // 12: hybridgateway.feed.v1.Position
-	(*v1.Header)(nil),     // 13: hybridgateway.feed.v1.Header
+	(SourceDestCheck)(0),   // 0: hybridgateway.routes.v1.SourceDestCheck
+	(State)(0),             // 1: hybridgateway.routes.v1.State
+	(*WatchRequest)(nil),   // 2: hybridgateway.routes.v1.WatchRequest
+	(*WatchResponse)(nil),  // 3: hybridgateway.routes.v1.WatchResponse
+	(*AdoptRequest)(nil),   // 4: hybridgateway.routes.v1.AdoptRequest
+	(*AdoptResponse)(nil),  // 5: hybridgateway.routes.v1.AdoptResponse
+	(*PurgeRequest)(nil),   // 6: hybridgateway.routes.v1.PurgeRequest
+	(*PurgeResponse)(nil),  // 7: hybridgateway.routes.v1.PurgeResponse
+	(*PolicyRequest)(nil),  // 8: hybridgateway.routes.v1.PolicyRequest
+	(*PolicyResponse)(nil), // 9: hybridgateway.routes.v1.PolicyResponse
+	(*Interface)(nil),      // 10: hybridgateway.routes.v1.Interface
+	(*Permission)(nil),     // 11: hybridgateway.routes.v1.Permission
+	(*Route)(nil),          // 12: hybridgateway.routes.v1.Route
+	(*Convergence)(nil),    // 13: hybridgateway.routes.v1.Convergence
+	(*v1.Position)(nil),    // 14: hybridgateway.feed.v1.Position
+	(*v1.Header)(nil),      // 15: hybridgateway.feed.v1.Header
 }
 var file_hybridgateway_routes_v1_routes_proto_depIdxs = []int32{
-	12, // 0: hybridgateway.routes.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
-	13, // 1: hybridgateway.routes.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
-	8,  // 2: hybridgateway.routes.v1.WatchResponse.interface:type_name -> hybridgateway.routes.v1.Interface
-	10, // 3: hybridgateway.routes.v1.WatchResponse.route:type_name -> hybridgateway.routes.v1.Route
-	11, // 4: hybridgateway.routes.v1.WatchResponse.convergence:type_name -> hybridgateway.routes.v1.Convergence
-	9,  // 5: hybridgateway.routes.v1.WatchResponse.permission:type_name -> hybridgateway.routes.v1.Permission
+	14, // 0: hybridgateway.routes.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
+	15, // 1: hybridgateway.routes.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
+	10, // 2: hybridgateway.routes.v1.WatchResponse.interface:type_name -> hybridgateway.routes.v1.Interface
+	12, // 3: hybridgateway.routes.v1.WatchResponse.route:type_name -> hybridgateway.routes.v1.Route
+	13, // 4: hybridgateway.routes.v1.WatchResponse.convergence:type_name -> hybridgateway.routes.v1.Convergence
+	11, // 5: hybridgateway.routes.v1.WatchResponse.permission:type_name -> hybridgateway.routes.v1.Permission
 	0,  // 6: hybridgateway.routes.v1.Interface.source_dest_check:type_name -> hybridgateway.routes.v1.SourceDestCheck
 	1,  // 7: hybridgateway.routes.v1.Route.state:type_name -> hybridgateway.routes.v1.State
 	2,  // 8: hybridgateway.routes.v1.RoutesService.Watch:input_type -> hybridgateway.routes.v1.WatchRequest
 	4,  // 9: hybridgateway.routes.v1.RoutesService.Adopt:input_type -> hybridgateway.routes.v1.AdoptRequest
 	6,  // 10: hybridgateway.routes.v1.RoutesService.Purge:input_type -> hybridgateway.routes.v1.PurgeRequest
-	3,  // 11: hybridgateway.routes.v1.RoutesService.Watch:output_type -> hybridgateway.routes.v1.WatchResponse
-	5,  // 12: hybridgateway.routes.v1.RoutesService.Adopt:output_type -> hybridgateway.routes.v1.AdoptResponse
-	7,  // 13: hybridgateway.routes.v1.RoutesService.Purge:output_type -> hybridgateway.routes.v1.PurgeResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
+	8,  // 11: hybridgateway.routes.v1.RoutesService.Policy:input_type -> hybridgateway.routes.v1.PolicyRequest
+	3,  // 12: hybridgateway.routes.v1.RoutesService.Watch:output_type -> hybridgateway.routes.v1.WatchResponse
+	5,  // 13: hybridgateway.routes.v1.RoutesService.Adopt:output_type -> hybridgateway.routes.v1.AdoptResponse
+	7,  // 14: hybridgateway.routes.v1.RoutesService.Purge:output_type -> hybridgateway.routes.v1.PurgeResponse
+	9,  // 15: hybridgateway.routes.v1.RoutesService.Policy:output_type -> hybridgateway.routes.v1.PolicyResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
 	8,  // [8:8] is the sub-list for extension type_name
 	8,  // [8:8] is the sub-list for extension extendee
 	0,  // [0:8] is the sub-list for field type_name
@@ -919,7 +1009,7 @@ func file_hybridgateway_routes_v1_routes_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_routes_v1_routes_proto_rawDesc), len(file_hybridgateway_routes_v1_routes_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,9 +22,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RoutesService_Watch_FullMethodName = "/hybridgateway.routes.v1.RoutesService/Watch"
-	RoutesService_Adopt_FullMethodName = "/hybridgateway.routes.v1.RoutesService/Adopt"
-	RoutesService_Purge_FullMethodName = "/hybridgateway.routes.v1.RoutesService/Purge"
+	RoutesService_Watch_FullMethodName  = "/hybridgateway.routes.v1.RoutesService/Watch"
+	RoutesService_Adopt_FullMethodName  = "/hybridgateway.routes.v1.RoutesService/Adopt"
+	RoutesService_Purge_FullMethodName  = "/hybridgateway.routes.v1.RoutesService/Purge"
+	RoutesService_Policy_FullMethodName = "/hybridgateway.routes.v1.RoutesService/Policy"
 )
 
 // RoutesServiceClient is the client API for RoutesService service.
@@ -45,6 +46,8 @@ type RoutesServiceClient interface {
 	// it leads it removes all routes and prefix lists that are the gateways' own. It
 	// answers when they are removed, or at once when this gateway does not lead.
 	Purge(ctx context.Context, in *PurgeRequest, opts ...grpc.CallOption) (*PurgeResponse, error)
+	// Policy prints the least IAM policy with which this gateway can do what it is configured to.
+	Policy(ctx context.Context, in *PolicyRequest, opts ...grpc.CallOption) (*PolicyResponse, error)
 }
 
 type routesServiceClient struct {
@@ -94,6 +97,16 @@ func (c *routesServiceClient) Purge(ctx context.Context, in *PurgeRequest, opts 
 	return out, nil
 }
 
+func (c *routesServiceClient) Policy(ctx context.Context, in *PolicyRequest, opts ...grpc.CallOption) (*PolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PolicyResponse)
+	err := c.cc.Invoke(ctx, RoutesService_Policy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RoutesServiceServer is the server API for RoutesService service.
 // All implementations must embed UnimplementedRoutesServiceServer
 // for forward compatibility.
@@ -112,6 +125,8 @@ type RoutesServiceServer interface {
 	// it leads it removes all routes and prefix lists that are the gateways' own. It
 	// answers when they are removed, or at once when this gateway does not lead.
 	Purge(context.Context, *PurgeRequest) (*PurgeResponse, error)
+	// Policy prints the least IAM policy with which this gateway can do what it is configured to.
+	Policy(context.Context, *PolicyRequest) (*PolicyResponse, error)
 	mustEmbedUnimplementedRoutesServiceServer()
 }
 
@@ -130,6 +145,9 @@ func (UnimplementedRoutesServiceServer) Adopt(context.Context, *AdoptRequest) (*
 }
 func (UnimplementedRoutesServiceServer) Purge(context.Context, *PurgeRequest) (*PurgeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Purge not implemented")
+}
+func (UnimplementedRoutesServiceServer) Policy(context.Context, *PolicyRequest) (*PolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Policy not implemented")
 }
 func (UnimplementedRoutesServiceServer) mustEmbedUnimplementedRoutesServiceServer() {}
 func (UnimplementedRoutesServiceServer) testEmbeddedByValue()                       {}
@@ -199,6 +217,24 @@ func _RoutesService_Purge_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RoutesService_Policy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoutesServiceServer).Policy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoutesService_Policy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoutesServiceServer).Policy(ctx, req.(*PolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RoutesService_ServiceDesc is the grpc.ServiceDesc for RoutesService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -213,6 +249,10 @@ var RoutesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Purge",
 			Handler:    _RoutesService_Purge_Handler,
+		},
+		{
+			MethodName: "Policy",
+			Handler:    _RoutesService_Policy_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
