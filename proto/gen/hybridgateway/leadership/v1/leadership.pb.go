@@ -156,6 +156,8 @@ const (
 	Cause_CAUSE_OBSERVED Cause = 7
 	// CAUSE_CONVERGED: the holder recorded that its routes are in place.
 	Cause_CAUSE_CONVERGED Cause = 8
+	// CAUSE_SUSPECTED: the last holder's heartbeats stopped, and the record was taken before it expired.
+	Cause_CAUSE_SUSPECTED Cause = 9
 )
 
 // Enum value maps for Cause.
@@ -170,6 +172,7 @@ var (
 		6: "CAUSE_LOST",
 		7: "CAUSE_OBSERVED",
 		8: "CAUSE_CONVERGED",
+		9: "CAUSE_SUSPECTED",
 	}
 	Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED": 0,
@@ -181,6 +184,7 @@ var (
 		"CAUSE_LOST":        6,
 		"CAUSE_OBSERVED":    7,
 		"CAUSE_CONVERGED":   8,
+		"CAUSE_SUSPECTED":   9,
 	}
 )
 
@@ -211,6 +215,114 @@ func (Cause) EnumDescriptor() ([]byte, []int) {
 	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{2}
 }
 
+type TransferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// shard is the record's key; empty for "default".
+	Shard string `protobuf:"bytes,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	// to is the id of the gateway that shall lead; empty for any that is fit to.
+	To            string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferRequest) Reset() {
+	*x = TransferRequest{}
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferRequest) ProtoMessage() {}
+
+func (x *TransferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
+func (*TransferRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *TransferRequest) GetShard() string {
+	if x != nil {
+		return x.Shard
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+type TransferResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// holder is who leads now; its routes are in place.
+	Holder *Gateway `protobuf:"bytes,1,opt,name=holder,proto3" json:"holder,omitempty"`
+	// epoch is the one under which it does.
+	Epoch         uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferResponse) Reset() {
+	*x = TransferResponse{}
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferResponse) ProtoMessage() {}
+
+func (x *TransferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
+func (*TransferResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TransferResponse) GetHolder() *Gateway {
+	if x != nil {
+		return x.Holder
+	}
+	return nil
+}
+
+func (x *TransferResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// resume_from is the last position the subscriber has seen; empty for a snapshot.
@@ -221,7 +333,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[0]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -233,7 +345,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[0]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -246,7 +358,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{0}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WatchRequest) GetResumeFrom() *v1.Position {
@@ -267,7 +379,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[1]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -279,7 +391,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[1]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -292,7 +404,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{1}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WatchResponse) GetHeader() *v1.Header {
@@ -336,7 +448,7 @@ type Leadership struct {
 
 func (x *Leadership) Reset() {
 	*x = Leadership{}
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[2]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -348,7 +460,7 @@ func (x *Leadership) String() string {
 func (*Leadership) ProtoMessage() {}
 
 func (x *Leadership) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[2]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -361,7 +473,7 @@ func (x *Leadership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leadership.ProtoReflect.Descriptor instead.
 func (*Leadership) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{2}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Leadership) GetShard() string {
@@ -440,7 +552,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[3]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +564,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[3]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +577,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{3}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Gateway) GetId() string {
@@ -507,7 +619,13 @@ var File_hybridgateway_leadership_v1_leadership_proto protoreflect.FileDescripto
 
 const file_hybridgateway_leadership_v1_leadership_proto_rawDesc = "" +
 	"\n" +
-	",hybridgateway/leadership/v1/leadership.proto\x12\x1bhybridgateway.leadership.v1\x1a hybridgateway/feed/v1/feed.proto\"P\n" +
+	",hybridgateway/leadership/v1/leadership.proto\x12\x1bhybridgateway.leadership.v1\x1a hybridgateway/feed/v1/feed.proto\"7\n" +
+	"\x0fTransferRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\tR\x05shard\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\"f\n" +
+	"\x10TransferResponse\x12<\n" +
+	"\x06holder\x18\x01 \x01(\v2$.hybridgateway.leadership.v1.GatewayR\x06holder\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"P\n" +
 	"\fWatchRequest\x12@\n" +
 	"\vresume_from\x18\x01 \x01(\v2\x1f.hybridgateway.feed.v1.PositionR\n" +
 	"resumeFrom\"\x8f\x01\n" +
@@ -540,7 +658,7 @@ const file_hybridgateway_leadership_v1_leadership_proto_rawDesc = "" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_ACTIVE\x10\x01\x12\x10\n" +
 	"\fROLE_STANDBY\x10\x02\x12\x11\n" +
-	"\rROLE_OBSERVER\x10\x03*\xb8\x01\n" +
+	"\rROLE_OBSERVER\x10\x03*\xcd\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCAUSE_VACANT\x10\x01\x12\x11\n" +
@@ -551,9 +669,11 @@ const file_hybridgateway_leadership_v1_leadership_proto_rawDesc = "" +
 	"\n" +
 	"CAUSE_LOST\x10\x06\x12\x12\n" +
 	"\x0eCAUSE_OBSERVED\x10\a\x12\x13\n" +
-	"\x0fCAUSE_CONVERGED\x10\b2u\n" +
+	"\x0fCAUSE_CONVERGED\x10\b\x12\x13\n" +
+	"\x0fCAUSE_SUSPECTED\x10\t2\xde\x01\n" +
 	"\x11LeadershipService\x12`\n" +
-	"\x05Watch\x12).hybridgateway.leadership.v1.WatchRequest\x1a*.hybridgateway.leadership.v1.WatchResponse0\x01B\x95\x02\n" +
+	"\x05Watch\x12).hybridgateway.leadership.v1.WatchRequest\x1a*.hybridgateway.leadership.v1.WatchResponse0\x01\x12g\n" +
+	"\bTransfer\x12,.hybridgateway.leadership.v1.TransferRequest\x1a-.hybridgateway.leadership.v1.TransferResponseB\x95\x02\n" +
 	"\x1fcom.hybridgateway.leadership.v1B\x0fLeadershipProtoP\x01ZSgithub.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1;leadershipv1\xa2\x02\x03HLX\xaa\x02\x1bHybridgateway.Leadership.V1\xca\x02\x1bHybridgateway\\Leadership\\V1\xe2\x02'Hybridgateway\\Leadership\\V1\\GPBMetadata\xea\x02\x1dHybridgateway::Leadership::V1b\x06proto3"
 
 var (
@@ -569,33 +689,38 @@ func file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP() []byte {
 }
 
 var file_hybridgateway_leadership_v1_leadership_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_hybridgateway_leadership_v1_leadership_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_hybridgateway_leadership_v1_leadership_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_hybridgateway_leadership_v1_leadership_proto_goTypes = []any{
-	(Departure)(0),        // 0: hybridgateway.leadership.v1.Departure
-	(Role)(0),             // 1: hybridgateway.leadership.v1.Role
-	(Cause)(0),            // 2: hybridgateway.leadership.v1.Cause
-	(*WatchRequest)(nil),  // 3: hybridgateway.leadership.v1.WatchRequest
-	(*WatchResponse)(nil), // 4: hybridgateway.leadership.v1.WatchResponse
-	(*Leadership)(nil),    // 5: hybridgateway.leadership.v1.Leadership
-	(*Gateway)(nil),       // 6: hybridgateway.leadership.v1.Gateway
-	(*v1.Position)(nil),   // 7: hybridgateway.feed.v1.Position
-	(*v1.Header)(nil),     // 8: hybridgateway.feed.v1.Header
+	(Departure)(0),           // 0: hybridgateway.leadership.v1.Departure
+	(Role)(0),                // 1: hybridgateway.leadership.v1.Role
+	(Cause)(0),               // 2: hybridgateway.leadership.v1.Cause
+	(*TransferRequest)(nil),  // 3: hybridgateway.leadership.v1.TransferRequest
+	(*TransferResponse)(nil), // 4: hybridgateway.leadership.v1.TransferResponse
+	(*WatchRequest)(nil),     // 5: hybridgateway.leadership.v1.WatchRequest
+	(*WatchResponse)(nil),    // 6: hybridgateway.leadership.v1.WatchResponse
+	(*Leadership)(nil),       // 7: hybridgateway.leadership.v1.Leadership
+	(*Gateway)(nil),          // 8: hybridgateway.leadership.v1.Gateway
+	(*v1.Position)(nil),      // 9: hybridgateway.feed.v1.Position
+	(*v1.Header)(nil),        // 10: hybridgateway.feed.v1.Header
 }
 var file_hybridgateway_leadership_v1_leadership_proto_depIdxs = []int32{
-	7, // 0: hybridgateway.leadership.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
-	8, // 1: hybridgateway.leadership.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
-	5, // 2: hybridgateway.leadership.v1.WatchResponse.leadership:type_name -> hybridgateway.leadership.v1.Leadership
-	6, // 3: hybridgateway.leadership.v1.Leadership.holder:type_name -> hybridgateway.leadership.v1.Gateway
-	1, // 4: hybridgateway.leadership.v1.Leadership.role:type_name -> hybridgateway.leadership.v1.Role
-	2, // 5: hybridgateway.leadership.v1.Leadership.cause:type_name -> hybridgateway.leadership.v1.Cause
-	0, // 6: hybridgateway.leadership.v1.Leadership.departure:type_name -> hybridgateway.leadership.v1.Departure
-	3, // 7: hybridgateway.leadership.v1.LeadershipService.Watch:input_type -> hybridgateway.leadership.v1.WatchRequest
-	4, // 8: hybridgateway.leadership.v1.LeadershipService.Watch:output_type -> hybridgateway.leadership.v1.WatchResponse
-	8, // [8:9] is the sub-list for method output_type
-	7, // [7:8] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	8,  // 0: hybridgateway.leadership.v1.TransferResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
+	9,  // 1: hybridgateway.leadership.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
+	10, // 2: hybridgateway.leadership.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
+	7,  // 3: hybridgateway.leadership.v1.WatchResponse.leadership:type_name -> hybridgateway.leadership.v1.Leadership
+	8,  // 4: hybridgateway.leadership.v1.Leadership.holder:type_name -> hybridgateway.leadership.v1.Gateway
+	1,  // 5: hybridgateway.leadership.v1.Leadership.role:type_name -> hybridgateway.leadership.v1.Role
+	2,  // 6: hybridgateway.leadership.v1.Leadership.cause:type_name -> hybridgateway.leadership.v1.Cause
+	0,  // 7: hybridgateway.leadership.v1.Leadership.departure:type_name -> hybridgateway.leadership.v1.Departure
+	5,  // 8: hybridgateway.leadership.v1.LeadershipService.Watch:input_type -> hybridgateway.leadership.v1.WatchRequest
+	3,  // 9: hybridgateway.leadership.v1.LeadershipService.Transfer:input_type -> hybridgateway.leadership.v1.TransferRequest
+	6,  // 10: hybridgateway.leadership.v1.LeadershipService.Watch:output_type -> hybridgateway.leadership.v1.WatchResponse
+	4,  // 11: hybridgateway.leadership.v1.LeadershipService.Transfer:output_type -> hybridgateway.leadership.v1.TransferResponse
+	10, // [10:12] is the sub-list for method output_type
+	8,  // [8:10] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_hybridgateway_leadership_v1_leadership_proto_init() }
@@ -609,7 +734,7 @@ func file_hybridgateway_leadership_v1_leadership_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_leadership_v1_leadership_proto_rawDesc), len(file_hybridgateway_leadership_v1_leadership_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

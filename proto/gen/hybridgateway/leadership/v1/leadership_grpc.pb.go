@@ -22,7 +22,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	LeadershipService_Watch_FullMethodName = "/hybridgateway.leadership.v1.LeadershipService/Watch"
+	LeadershipService_Watch_FullMethodName    = "/hybridgateway.leadership.v1.LeadershipService/Watch"
+	LeadershipService_Transfer_FullMethodName = "/hybridgateway.leadership.v1.LeadershipService/Transfer"
 )
 
 // LeadershipServiceClient is the client API for LeadershipService service.
@@ -33,6 +34,12 @@ const (
 type LeadershipServiceClient interface {
 	// Watch streams one item per shard, keyed by the shard's name.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Transfer hands the leadership of a shard from this gateway to another one, and waits until that one's
+	// routes are in place. Errors: NOT_FOUND for a shard that is not served here; FAILED_PRECONDITION when this
+	// gateway does not lead (the message names who does), when the wanted gateway is not one that is
+	// heard and stands for election, or when another transfer is under way; ABORTED when
+	// the transfer was not completed in time, in which case the Leadership stream tells who leads.
+	Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (*TransferResponse, error)
 }
 
 type leadershipServiceClient struct {
@@ -62,6 +69,16 @@ func (c *leadershipServiceClient) Watch(ctx context.Context, in *WatchRequest, o
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type LeadershipService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *leadershipServiceClient) Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (*TransferResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferResponse)
+	err := c.cc.Invoke(ctx, LeadershipService_Transfer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LeadershipServiceServer is the server API for LeadershipService service.
 // All implementations must embed UnimplementedLeadershipServiceServer
 // for forward compatibility.
@@ -70,6 +87,12 @@ type LeadershipService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 type LeadershipServiceServer interface {
 	// Watch streams one item per shard, keyed by the shard's name.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Transfer hands the leadership of a shard from this gateway to another one, and waits until that one's
+	// routes are in place. Errors: NOT_FOUND for a shard that is not served here; FAILED_PRECONDITION when this
+	// gateway does not lead (the message names who does), when the wanted gateway is not one that is
+	// heard and stands for election, or when another transfer is under way; ABORTED when
+	// the transfer was not completed in time, in which case the Leadership stream tells who leads.
+	Transfer(context.Context, *TransferRequest) (*TransferResponse, error)
 	mustEmbedUnimplementedLeadershipServiceServer()
 }
 
@@ -82,6 +105,9 @@ type UnimplementedLeadershipServiceServer struct{}
 
 func (UnimplementedLeadershipServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedLeadershipServiceServer) Transfer(context.Context, *TransferRequest) (*TransferResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Transfer not implemented")
 }
 func (UnimplementedLeadershipServiceServer) mustEmbedUnimplementedLeadershipServiceServer() {}
 func (UnimplementedLeadershipServiceServer) testEmbeddedByValue()                           {}
@@ -115,13 +141,36 @@ func _LeadershipService_Watch_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type LeadershipService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _LeadershipService_Transfer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LeadershipServiceServer).Transfer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LeadershipService_Transfer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LeadershipServiceServer).Transfer(ctx, req.(*TransferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LeadershipService_ServiceDesc is the grpc.ServiceDesc for LeadershipService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var LeadershipService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "hybridgateway.leadership.v1.LeadershipService",
 	HandlerType: (*LeadershipServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Transfer",
+			Handler:    _LeadershipService_Transfer_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Watch",
