@@ -36,6 +36,16 @@
 // kubeconfig with a token of that ServiceAccount, made by the TokenRequest API.
 // The ServiceAccount has to be in a manifest, or in etcd from an earlier run.
 //
+// # etcd alone
+//
+//	controlplane etcd --dir DIR --name one --listen 127.0.0.1:2379 \
+//		--member one=127.0.0.1:2380 --cacert CA --cert CERT --key KEY
+//
+// runs one member of an etcd cluster, without an API server. It serves clients and other
+// members with mutual TLS only, prints {"ready":true,"endpoint":"https://127.0.0.1:2379"}
+// once a majority of members stands, and does not fsync either. DIR holds data/,
+// etcd.log and lock.
+//
 // # What differs from a managed control plane
 //
 // API groups and admission plugins which the lab has no use for are off, for

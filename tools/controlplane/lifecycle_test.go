@@ -173,21 +173,14 @@ spec:
 	}
 }
 
-// startReady starts the program and returns when it says ready.
-func startReady(t *testing.T, cmd *exec.Cmd) (server string) {
+// startReady starts the program with start, and returns when it says ready.
+func startReady(t *testing.T, cmd *exec.Cmd, start func()) (server string) {
 	t.Helper()
-	cmd.Stdout = nil
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill() //nolint:errcheck // usually gone
-		cmd.Wait()         //nolint:errcheck // likewise
-	})
+	start()
 	var line struct {
 		Ready              bool
 		Server, Kubeconfig string
@@ -206,7 +199,15 @@ func TestDiesWithParent(t *testing.T) {
 	// The shell is the parent; it says its child's number once it runs.
 	cmd := exec.Command("sh", "-c", `"$CONTROLPLANE_BIN" --dir="$0" --die-with-parent & echo $! >"$0/pid"; wait`, dir)
 	cmd.Stderr = &bytes.Buffer{}
-	startReady(t, cmd)
+	startReady(t, cmd, func() {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() {
+		cmd.Process.Kill() // it is gone unless the test failed
+		cmd.Wait()
+	})
 	data, err := os.ReadFile(filepath.Join(dir, "pid"))
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +221,7 @@ func TestDiesWithParent(t *testing.T) {
 	}
 	eventually(t, func(context.Context) error {
 		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("process %d still lives (%v)", pid, err)
+			return fmt.Errorf("process %d still lives", pid)
 		}
 		return nil
 	})

@@ -47,11 +47,12 @@ const (
 // process is then what stops it.
 var errStuck = errors.New("kube-apiserver did not stop in time")
 
-// Main runs a control plane until it is told to stop, and returns the exit
-// code: 0 after a signal, 1 after a failure, 2 when a flag is wrong.
+// Main runs a control plane, or with "etcd" as its first argument a member of etcd, until
+// it is told to stop, and returns the exit code: 0 after a signal, 1 after a failure, 2
+// when a flag is wrong.
 func Main(args []string, stdout, stderr io.Writer) int {
 	parent := os.Getppid()
-	c, err := config.Parse(args, stdout)
+	run, dieWithParent, err := parse(args, stdout)
 	if errors.Is(err, config.ErrHelp) {
 		return 0
 	}
@@ -64,18 +65,28 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
 	signal.Ignore(syscall.SIGPIPE) // whoever waited for the ready line may not read on
 
-	if c.DieWithParent {
+	if dieWithParent {
 		if ctx, err = withProcess(ctx, parent); err != nil {
 			fmt.Fprintf(stderr, "controlplane: %v\n", err)
 			return 1
 		}
 	}
 	debug.SetGCPercent(gcPercent)
-	if err := Run(ctx, c, stdout); err != nil {
+	if err := run(ctx, stdout); err != nil {
 		fmt.Fprintf(stderr, "controlplane: %v\n", err)
 		return 1
 	}
 	return 0
+}
+
+// parse returns what the arguments ask to run.
+func parse(args []string, stdout io.Writer) (run func(context.Context, io.Writer) error, dieWithParent bool, err error) {
+	if len(args) > 0 && args[0] == "etcd" {
+		m, err := config.ParseMember(args[1:], stdout)
+		return func(ctx context.Context, out io.Writer) error { return RunMember(ctx, m, out) }, m.DieWithParent, err
+	}
+	c, err := config.Parse(args, stdout)
+	return func(ctx context.Context, out io.Writer) error { return Run(ctx, c, out) }, c.DieWithParent, err
 }
 
 // Run runs a control plane until ctx ends. It prints the line that says ready
@@ -173,11 +184,10 @@ func serve(ctx context.Context, store *etcd.Server, boot bootstrap, c apiserver.
 		}
 	})
 	tasks.Go(func() error {
-		err := boot.run(ctx)
-		if ctx.Err() != nil {
-			return nil // told to stop before it was ready
+		if err := boot.run(ctx); ctx.Err() == nil {
+			return err
 		}
-		return err
+		return nil // told to stop, perhaps before it was ready
 	})
 	return tasks.Wait()
 }

@@ -54,24 +54,27 @@ type flags struct {
 // error is one line that names the flag, the value and what is allowed.
 func Parse(args []string, out io.Writer) (Config, error) {
 	var f flags
-	helped := false
-	parser, err := kong.New(&f,
+	err := parse(&f, args, out,
 		kong.Name("controlplane"),
-		kong.Description("A Kubernetes control plane for the lab and for tests: etcd and kube-apiserver in one process."),
-		kong.Writers(out, out),
-		kong.Exit(func(int) { helped = true }),
-	)
-	if err != nil {
-		return Config{}, fmt.Errorf("set up flags: %w", err)
-	}
-	_, err = parser.Parse(args)
-	if helped {
-		return Config{}, ErrHelp
-	}
+		kong.Description("A Kubernetes control plane for the lab and for tests: etcd and kube-apiserver in one process. `controlplane etcd --help` tells how to run a member of etcd alone."))
 	if err != nil {
 		return Config{}, err
 	}
 	return f.config()
+}
+
+// parse fills the flags in to. It returns ErrHelp when help was printed instead.
+func parse(to any, args []string, out io.Writer, options ...kong.Option) error {
+	helped := false
+	parser, err := kong.New(to, append(options, kong.Writers(out, out), kong.Exit(func(int) { helped = true }))...)
+	if err != nil {
+		return fmt.Errorf("set up flags: %w", err)
+	}
+	_, err = parser.Parse(args)
+	if helped {
+		return ErrHelp
+	}
+	return err
 }
 
 func (f flags) config() (Config, error) {
