@@ -5,8 +5,8 @@ import "time"
 // decide starts the write that is due, if one is and none is under way.
 func (t *Term) decide() {
 	switch {
-	case t.stopping:
-		t.decideStop()
+	case t.handing != nil:
+		t.hand()
 	case !t.known || t.attempt != nil:
 	case t.leading && t.present:
 		if t.now >= t.renewAt() {
@@ -38,22 +38,31 @@ func (t *Term) takeable() (at time.Duration, cause Cause, ok bool) {
 		return t.now, HandedOver, true
 	case r.Holder.ID == "":
 		return t.now, Vacant, true
-	case t.mine() || t.inherited:
+	case r.Handover != nil && r.Holder.ID == t.config.ID:
+		return t.now, HandedOver, true
+	case t.mine() || t.inherited || t.offered():
 		return t.now, Restarted, true
 	default:
 		stated := min(r.Duration, maxForeignDuration)
-		return t.changed + max(t.config.LeaseDuration, stated), Expired, true
+		at = t.changed + max(t.config.LeaseDuration, stated)
+		if soon, suspected := t.suspicion(); suspected && soon < at {
+			return soon, Suspected, true
+		}
+		return at, Expired, true
 	}
 }
 
 func (t *Term) takeOver(cause Cause) {
 	c := CompareAndSwap{
-		Record:  Record{Holder: t.local.Gateway, Epoch: t.highest + 1},
+		Record:  Record{Holder: t.local.Gateway, Epoch: max(t.highest, t.floor) + 1},
 		Purpose: TakeOver,
 		Cause:   cause,
 	}
-	if cause == Expired {
+	switch cause {
+	case Expired:
 		c.LastSign = t.changed
+	case Suspected:
+		c.LastSign = t.others.accuse(t.record.Holder.ID)
 	}
 	t.write(c)
 }
@@ -104,36 +113,6 @@ func (t *Term) write(c CompareAndSwap) {
 	t.started[c.Purpose] = t.now
 	t.attempt = &attempt{purpose: c.Purpose, cause: c.Cause, record: c.Record, start: t.now, base: t.version}
 	t.do(c)
-}
-
-// releasable tells whether the record is ours to give up.
-func (t *Term) releasable() bool { return t.mine() || t.inherited }
-
-// decideStop gives up the record if it is ours, waits for the successor, and ends.
-func (t *Term) decideStop() {
-	switch {
-	case !t.known:
-		t.end("the record was never read")
-	case t.now >= t.stopBy:
-		t.end("the hand-over took too long")
-	case t.attempt != nil:
-	case t.releasable():
-		if t.now >= t.retryAt(Release) {
-			handover := t.handover
-			t.write(CompareAndSwap{
-				Record:  Record{Epoch: t.record.Epoch, Handover: &handover},
-				Purpose: Release,
-			})
-		}
-	case !t.released:
-		t.end("there is nothing to hand over")
-	case t.record.Holder.ID == "":
-		if t.now >= t.changed+t.config.LeaseDuration {
-			t.end("nobody took the record")
-		}
-	case t.record.converged():
-		t.end("the successor has converged")
-	}
 }
 
 func (t *Term) end(reason string) {

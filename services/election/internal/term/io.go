@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Input is one thing that happened: Observation, Result, Candidacy, RoutesConverged, Stop
-// or Tick.
+// Input is one thing that happened: Observation, Result, Candidacy, Peers, RoutesConverged,
+// Transfer, Stop or Tick.
 type Input interface{ input() }
 
 // Observation is the content of the register as it was at some version.
@@ -71,6 +71,65 @@ type Candidacy struct {
 // RoutesConverged says that the VPC's routes point to this gateway under the epoch.
 type RoutesConverged struct{ Epoch uint64 }
 
+// Peers is what is known of the other gateways. It replaces what was known before.
+type Peers struct {
+	// Peers is in the order of their IDs, which are unique.
+	Peers []Peer
+	// Isolated says that what is heard of the others says more about this gateway's own network
+	// than about them. Their silence then means nothing.
+	Isolated bool
+}
+
+// Peer is another gateway, as its heartbeats show it.
+type Peer struct {
+	Gateway Gateway
+	// Session is another one after each start of the gateway.
+	Session   uint64
+	Condition Condition
+	// Heard is when its last heartbeat came.
+	Heard time.Duration
+	// Standing is true when it says that it stands for election.
+	Standing bool
+	// Converged is the last epoch under which it found its routes in place.
+	Converged uint64
+}
+
+// Condition of a peer.
+type Condition uint8
+
+const (
+	// Hearing means that each of us hears the other.
+	Hearing Condition = iota + 1
+	// Deaf means that it is heard and does not hear us.
+	Deaf
+	// Silent means that it was heard, and stopped without a word.
+	Silent
+	// Left means that it said that it ends.
+	Left
+)
+
+func (c Condition) String() string {
+	switch c {
+	case Hearing:
+		return "hearing"
+	case Deaf:
+		return "deaf"
+	case Silent:
+		return "silent"
+	case Left:
+		return "left"
+	}
+	return "invalid"
+}
+
+// Transfer asks to hand the record to another gateway and to stay. It is answered by one Transferred.
+type Transfer struct {
+	// To is the ID of the gateway that shall lead; empty for any that can.
+	To string
+	// Traceparent goes into the record.
+	Traceparent string
+}
+
 // Stop asks to hand over and end. The traceparent goes into the record.
 type Stop struct{ Traceparent string }
 
@@ -80,11 +139,13 @@ type Tick struct{}
 func (Observation) input()     {}
 func (Result) input()          {}
 func (Candidacy) input()       {}
+func (Peers) input()           {}
 func (RoutesConverged) input() {}
+func (Transfer) input()        {}
 func (Stop) input()            {}
 func (Tick) input()            {}
 
-// Action is one thing to do: CompareAndSwap, Read, Publish, SetTimer or Done.
+// Action is one thing to do: CompareAndSwap, Read, Publish, SetTimer, Transferred or Done.
 type Action interface {
 	action()
 	// String is the action on one line.
@@ -100,7 +161,8 @@ type CompareAndSwap struct {
 	Purpose  Purpose
 	// Cause is why the record is taken, when Purpose is TakeOver.
 	Cause Cause
-	// LastSign is when the previous holder last gave a sign of life, when Cause is Expired.
+	// LastSign is when the previous holder last gave a sign of life, when Cause is Expired or
+	// Suspected.
 	LastSign time.Duration
 	// Previous is the record that is replaced; zero when there is none.
 	Previous Record
@@ -120,6 +182,8 @@ const (
 	Converge
 	// Release makes the record vacant.
 	Release
+	// Give makes another gateway the holder.
+	Give
 )
 
 func (p Purpose) String() string {
@@ -132,6 +196,8 @@ func (p Purpose) String() string {
 		return "converge"
 	case Release:
 		return "release"
+	case Give:
+		return "give"
 	}
 	return "invalid"
 }
@@ -147,6 +213,20 @@ type Publish struct{ Leadership Leadership }
 // At stops it.
 type SetTimer struct{ At time.Duration }
 
+// Transferred ends a hand-over that does not end this gateway.
+type Transferred struct {
+	// Asked is true when it answers a Transfer.
+	Asked bool
+	// Refused is true when nothing was tried.
+	Refused bool
+	// Holder and Epoch are who leads, when Problem is empty.
+	Holder Gateway
+	Epoch  uint64
+	// Problem says why the record was not handed over, or was without the successor's routes
+	// being in place in time.
+	Problem string
+}
+
 // Done says that this gateway has nothing more to do with the record. It comes after Stop
 // and is the last action.
 type Done struct{ Reason string }
@@ -155,6 +235,7 @@ func (CompareAndSwap) action() {}
 func (Read) action()           {}
 func (Publish) action()        {}
 func (SetTimer) action()       {}
+func (Transferred) action()    {}
 func (Done) action()           {}
 
 func (a CompareAndSwap) String() string {
@@ -180,6 +261,13 @@ func (a Publish) String() string {
 }
 
 func (a SetTimer) String() string { return "timer " + a.At.String() }
+
+func (a Transferred) String() string {
+	if a.Problem != "" {
+		return "not transferred: " + a.Problem
+	}
+	return fmt.Sprintf("transferred to %s under epoch %d", a.Holder.ID, a.Epoch)
+}
 
 func (a Done) String() string { return "done: " + a.Reason }
 

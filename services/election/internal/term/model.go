@@ -23,9 +23,16 @@ type Config struct {
 	RenewDeadline time.Duration
 	// RetryPeriod is the time between the starts of two writes of the same purpose.
 	RetryPeriod time.Duration
-	// HandoverTimeout is how long a leader that was told to stop waits for its
-	// successor to converge.
+	// HandoverTimeout is how long a leader that hands over waits for its successor
+	// to converge.
 	HandoverTimeout time.Duration
+	// UnhealthyGrace is how long a leader that does not stand any more keeps leading although
+	// another gateway could.
+	UnhealthyGrace time.Duration
+	// Blind says that the other gateways are not watched, so that nothing is known of their health.
+	Blind bool
+	// Preferred is the ID of the gateway that shall lead whenever it can; empty for none.
+	Preferred string
 }
 
 // maxForeignDuration bounds how long the record of a holder that states a longer lease
@@ -62,11 +69,12 @@ type Record struct {
 	// Converged is the epoch under which the holder last found its routes in place;
 	// zero when it did not say.
 	Converged uint64
-	// Handover is set in a record that its holder gave up on purpose.
+	// Handover is set in a record that a gateway gave up on purpose: for anybody when there is no
+	// Holder, else for the Holder, which has not written it yet.
 	Handover *Handover
 }
 
-// Handover says how a record became vacant.
+// Handover says by whom a record was given up.
 type Handover struct {
 	// From is the ID of the gateway that gave the record up.
 	From string
@@ -145,6 +153,8 @@ const (
 	Observed
 	// Converged means that the holder recorded that its routes are in place.
 	Converged
+	// Suspected means that the last holder's heartbeats stopped.
+	Suspected
 )
 
 func (c Cause) String() string {
@@ -165,6 +175,8 @@ func (c Cause) String() string {
 		return "observed"
 	case Converged:
 		return "converged"
+	case Suspected:
+		return "suspected"
 	}
 	return "invalid"
 }

@@ -50,7 +50,12 @@ func TestScripts(t *testing.T) {
 }
 
 func runScript(script []byte) ([]byte, error) {
-	term := New(testConfig("a", "a1"))
+	config := testConfig("a", "a1")
+	if first, _, _ := strings.Cut(string(script), "\n"); strings.HasPrefix(first, "# prefers ") {
+		config.Preferred = strings.TrimPrefix(first, "# prefers ")
+	}
+	config.Blind = strings.HasPrefix(string(script), "# blind\n")
+	term := New(config)
 	var out bytes.Buffer
 	lines := bufio.NewScanner(bytes.NewReader(script))
 	for n := 1; lines.Scan(); n++ {
@@ -78,6 +83,7 @@ func testConfig(id, incarnation string) Config {
 		Shard: "default", ID: id, Incarnation: incarnation,
 		LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second,
 		RetryPeriod: 250 * time.Millisecond, HandoverTimeout: 10 * time.Second,
+		UnhealthyGrace: time.Second,
 	}
 }
 
@@ -105,6 +111,11 @@ func parseInput(words []string) (time.Duration, Input, error) {
 		return now, Candidacy{Standing: true, Gateway: testGateway(1)}, nil
 	case verb == "sit":
 		return now, Candidacy{}, nil
+	case verb == "peers":
+		p, err := parsePeers(args)
+		return now, p, err
+	case verb == "transfer":
+		return now, Transfer{To: strings.Join(args, "")}, nil
 	case verb == "stop":
 		return now, Stop{}, nil
 	case verb == "routes" && len(args) == 1:
@@ -118,6 +129,46 @@ func parseInput(words []string) (time.Duration, Input, error) {
 		return now, o, err
 	}
 	return 0, nil, fmt.Errorf("unknown input %q", verb)
+}
+
+// parsePeers reads "b:hearing,standing,heard=1s,session=7,converged=3 c:silent isolated".
+func parsePeers(args []string) (p Peers, err error) {
+	for _, a := range args {
+		if a == "isolated" {
+			p.Isolated = true
+			continue
+		}
+		id, about, _ := strings.Cut(a, ":")
+		peer := Peer{Gateway: testGateway(id[0] - 'a' + 1)}
+		peer.Gateway.ID = id
+		for _, word := range strings.Split(about, ",") {
+			key, value, _ := strings.Cut(word, "=")
+			switch key {
+			case "standing":
+				peer.Standing = true
+			case "heard":
+				peer.Heard, err = time.ParseDuration(value)
+			case "session":
+				peer.Session, err = strconv.ParseUint(value, 10, 64)
+			case "converged":
+				peer.Converged, err = strconv.ParseUint(value, 10, 64)
+			default:
+				for _, c := range []Condition{Hearing, Deaf, Silent, Left} {
+					if c.String() == key {
+						peer.Condition = c
+					}
+				}
+			}
+			if err != nil {
+				return p, err
+			}
+		}
+		if peer.Condition == 0 {
+			return p, fmt.Errorf("peer %q has no condition", a)
+		}
+		p.Peers = append(p.Peers, peer)
+	}
+	return p, nil
 }
 
 // parseResult reads "<write> swapped v7" or "<write> conflict|failed|unknown".

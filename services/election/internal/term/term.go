@@ -22,10 +22,16 @@ type Term struct {
 	// inherited is true while the record is the one that was found at the start with our
 	// own ID in it: its writer is dead, since we are running in its place.
 	inherited bool
-	// highest is the greatest epoch ever seen.
-	highest uint64
+	// highest is the greatest epoch ever seen, in the record or as that of this gateway's routes. floor
+	// is the greatest one that a peer told: there may be a record that was not seen yet.
+	highest, floor uint64
+	// reigned is when the record was first seen under its present epoch.
+	reigned time.Duration
 
 	local Candidacy
+	// unwhole is when this gateway stopped to stand.
+	unwhole time.Duration
+	others  others
 	// routes is the epoch under which our routes last converged, and announce asks to
 	// record so without waiting for the next renewal.
 	routes   uint64
@@ -42,10 +48,10 @@ type Term struct {
 	// started holds the start of the last write for each purpose that had one.
 	started map[Purpose]time.Duration
 
-	stopping bool
-	handover Handover
-	stopBy   time.Duration
-	released bool
+	// handing is the hand-over that is under way, nil when none is.
+	handing *handing
+	// handAgain is when a hand-over may be begun of our own accord after one that failed.
+	handAgain time.Duration
 
 	// cause is why the step changes what is published, if it does.
 	cause     Cause
@@ -70,7 +76,7 @@ type attempt struct {
 
 // New makes a Term that knows nothing yet.
 func New(c Config) *Term {
-	return &Term{config: c, started: make(map[Purpose]time.Duration)}
+	return &Term{config: c, started: make(map[Purpose]time.Duration), others: newOthers()}
 }
 
 // Step takes one input at the time now and returns what is to be done, in order.
@@ -89,13 +95,18 @@ func (t *Term) Step(now time.Duration, in Input) []Action {
 		t.settle(in)
 	case Candidacy:
 		t.stand(in)
+	case Peers:
+		t.hear(in)
 	case RoutesConverged:
 		t.converge(in)
+	case Transfer:
+		t.transfer(in)
 	case Stop:
 		t.stop(in)
 	case Tick:
 		t.timer = 0
 	}
+	t.handOnOwnAccord()
 	// Others are told that we stopped before the record is given up.
 	t.publish()
 	t.decide()
@@ -139,6 +150,8 @@ func (t *Term) observe(o Observation) {
 	case t.leading && t.present && (!t.mine() || t.record.Epoch != t.epoch):
 		t.leading = false
 		t.cause = Lost
+		// We could still write: whoever took the record was wrong about us, or we are hard to hear.
+		t.others.wrong(t.now)
 	case t.cause != 0:
 	case t.record.converged() && t.record.Epoch == before.Epoch && !before.converged():
 		t.cause = Converged
@@ -154,6 +167,9 @@ func (t *Term) see(version uint64, present bool, record Record) {
 	}
 	if !t.known || present != t.present || !record.sameSignOfLife(t.record) {
 		t.changed = t.now
+	}
+	if !t.known || record.Epoch != t.record.Epoch || record.Holder.ID != t.record.Holder.ID {
+		t.reigned = t.now
 	}
 	t.known, t.version, t.present, t.record = true, version, present, record
 	t.held = t.held || record.Holder.ID != ""
@@ -195,7 +211,7 @@ func (t *Term) applied(a *attempt) {
 	case TakeOver:
 		// When it took too long to learn of the success, the record is ours but we do not
 		// lead; it is taken once more.
-		if until > t.now && !t.stopping {
+		if until > t.now && t.handing == nil {
 			t.leading, t.epoch, t.validUntil = true, a.record.Epoch, until
 			t.cause = a.cause
 		}
@@ -207,8 +223,10 @@ func (t *Term) applied(a *attempt) {
 				t.cause = Converged
 			}
 		}
-	case Release:
-		t.released = true
+	case Release, Give:
+		if t.handing != nil {
+			t.handing.given = true
+		}
 		t.cause = HandedOver
 	}
 }
@@ -216,6 +234,9 @@ func (t *Term) applied(a *attempt) {
 func (t *Term) stand(c Candidacy) {
 	if !c.Standing {
 		c.Gateway = t.local.Gateway
+		if t.local.Standing {
+			t.unwhole = t.now
+		}
 	}
 	t.local = c
 	t.local.Gateway.ID = t.config.ID
@@ -225,19 +246,6 @@ func (t *Term) converge(c RoutesConverged) {
 	t.highest = max(t.highest, c.Epoch)
 	if c.Epoch != t.routes {
 		t.routes, t.announce = c.Epoch, true
-	}
-}
-
-func (t *Term) stop(s Stop) {
-	if t.stopping {
-		return
-	}
-	t.stopping = true
-	t.handover = Handover{From: t.config.ID, Traceparent: s.Traceparent}
-	t.stopBy = t.now + t.config.HandoverTimeout
-	if t.leading {
-		t.leading = false
-		t.cause = HandedOver
 	}
 }
 
@@ -259,7 +267,7 @@ func (t *Term) publish() {
 		if !t.present { // deleted, and about to be made anew
 			l.Holder, l.Converged = t.published.Holder, t.published.Converged
 		}
-	case t.local.Standing && !t.stopping:
+	case t.local.Standing && !t.leaving():
 		l.Role = Standby
 	}
 	cause := t.cause
@@ -296,18 +304,17 @@ func (t *Term) nextTimer() time.Duration {
 	}
 	if t.leading {
 		consider(t.validUntil)
+		consider(t.handOnOwnAccordAt())
 	}
-	if t.stopping {
-		consider(t.stopBy)
+	if t.handing != nil {
+		consider(t.handing.by)
 	}
 	if !t.known || t.attempt != nil {
 		return next
 	}
 	switch {
-	case t.stopping && t.releasable():
-		consider(t.retryAt(Release))
-	case t.stopping:
-		consider(t.changed + t.config.LeaseDuration)
+	case t.handing != nil:
+		consider(t.nextHanding())
 	case t.leading && t.present:
 		consider(t.renewAt())
 	default:

@@ -1,0 +1,144 @@
+package term
+
+import "time"
+
+const (
+	// A standby takes a suspected holder's record this much later for each standby that goes first. It is
+	// longer than a write takes, and shorter than it takes to notice a death.
+	turn = 50 * time.Millisecond
+	// After a suspicion that proved wrong the next one has to last so long, and twice as long after each
+	// further one, up to
+	firstPenalty = time.Second
+	// and until nothing went wrong for
+	lastPenalty = time.Minute
+	forgiveness = 10 * time.Minute
+
+	// maxFloor bounds the epochs that are believed of peers, so that there is always a next one.
+	maxFloor = 1 << 62
+)
+
+// others is what is known of the other gateways.
+type others struct {
+	peers    []Peer
+	isolated bool
+	// silent has since when peers are silent, or have left.
+	silent map[string]time.Duration
+	// fitSince has since when peers are fit.
+	fitSince map[string]time.Duration
+
+	// accused is the peer whose record was taken on suspicion, and not yet proved to be dead or alive.
+	accused Peer
+	// penalty is how long a suspicion has to last; set when one was wrong, last at the given time.
+	penalty   time.Duration
+	wrongedAt time.Duration
+}
+
+func newOthers() others {
+	return others{silent: make(map[string]time.Duration), fitSince: make(map[string]time.Duration)}
+}
+
+func (o *others) find(id string) (Peer, bool) {
+	for _, p := range o.peers {
+		if p.Gateway.ID == id {
+			return p, true
+		}
+	}
+	return Peer{}, false
+}
+
+// fit tells whether the peer could lead as far as is known.
+func (p *Peer) fit() bool { return p.Condition == Hearing && p.Standing }
+
+func (p *Peer) heard() bool { return p.Condition == Hearing || p.Condition == Deaf }
+
+// accuse notes that the peer's record is taken because it is silent, and returns when it was last heard.
+func (o *others) accuse(id string) time.Duration {
+	p, _ := o.find(id)
+	o.accused = p
+	return p.Heard
+}
+
+// wrong makes the next suspicions slower: two gateways that hear each other now and then must not take the
+// record from each other in turns.
+func (o *others) wrong(now time.Duration) {
+	if now-o.wrongedAt > forgiveness {
+		o.penalty = 0
+	}
+	o.penalty = min(max(firstPenalty, 2*o.penalty), lastPenalty)
+	o.wrongedAt = now
+}
+
+// hear takes note of what the heartbeats show.
+func (t *Term) hear(in Peers) {
+	o := &t.others
+	o.peers, o.isolated = in.Peers, in.Isolated
+	silent, fit := make(map[string]time.Duration), make(map[string]time.Duration)
+	for _, p := range in.Peers {
+		if p.Converged < maxFloor {
+			t.floor = max(t.floor, p.Converged)
+		}
+		if !p.heard() {
+			silent[p.Gateway.ID] = earlier(o.silent, p.Gateway.ID, t.now)
+		}
+		if p.fit() {
+			fit[p.Gateway.ID] = earlier(o.fitSince, p.Gateway.ID, t.now)
+		}
+	}
+	o.silent, o.fitSince = silent, fit
+	t.judgeAccusation()
+}
+
+func earlier(since map[string]time.Duration, id string, now time.Duration) time.Duration {
+	if at, before := since[id]; before {
+		return at
+	}
+	return now
+}
+
+// judgeAccusation finds out whether the last take-over on suspicion was right. It was when the accused was silent for so long
+// that its record would have expired, or comes back as another process.
+func (t *Term) judgeAccusation() {
+	a := t.others.accused
+	if a.Gateway.ID == "" {
+		return
+	}
+	p, _ := t.others.find(a.Gateway.ID)
+	switch {
+	case t.now-a.Heard > t.config.LeaseDuration, p.Session != a.Session, p.Condition == Left:
+		t.others.accused = Peer{}
+	case p.heard():
+		t.others.accused = Peer{}
+		t.others.wrong(t.now)
+	}
+}
+
+// suspicion tells whether the record may be taken because its holder is silent, and from when on. The holder must have been
+// heard since it took the record: of two gateways that do not hear each other at all each would otherwise take
+// it back from the other for ever.
+func (t *Term) suspicion() (at time.Duration, ok bool) {
+	holder, known := t.others.find(t.record.Holder.ID)
+	if !known || holder.heard() || t.others.isolated || holder.Heard <= t.reigned {
+		return 0, false
+	}
+	at = t.others.silent[holder.Gateway.ID]
+	if t.now-t.others.wrongedAt <= forgiveness {
+		at += t.others.penalty
+	}
+	for _, p := range t.others.peers {
+		if p.fit() && t.goesBefore(p.Gateway.ID) {
+			at += turn
+		}
+	}
+	return at, true
+}
+
+// goesBefore orders the standbys: the preferred one is the first, the others go by their names.
+func (t *Term) goesBefore(id string) bool {
+	switch t.config.Preferred {
+	case t.config.ID:
+		return false
+	case id:
+		return true
+	}
+	return id < t.config.ID
+}
