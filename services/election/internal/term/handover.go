@@ -21,7 +21,6 @@ type handing struct {
 	to string
 	// leaves is true when this gateway ends after it, asked when it answers a Transfer.
 	leaves, asked bool
-	handover      Handover
 	// by is when it ends at the latest.
 	by time.Duration
 	// given is true once the record is not ours any more.
@@ -33,7 +32,7 @@ type handing struct {
 func (t *Term) leaving() bool { return t.handing != nil && t.handing.leaves }
 
 // stop begins to hand over for good.
-func (t *Term) stop(s Stop) {
+func (t *Term) stop() {
 	switch {
 	case t.leaving():
 	case t.handing != nil:
@@ -43,7 +42,7 @@ func (t *Term) stop(s Stop) {
 		t.handing.asked = false
 		t.handing.by = t.now + t.config.HandoverTimeout
 	default:
-		t.begin(handing{leaves: true, handover: Handover{Traceparent: s.Traceparent}})
+		t.begin(handing{leaves: true})
 	}
 }
 
@@ -70,7 +69,7 @@ func (t *Term) transfer(r Transfer) {
 		t.do(Transferred{Asked: true, Refused: true, Problem: problem})
 		return
 	}
-	t.begin(handing{to: r.To, asked: true, handover: Handover{Traceparent: r.Traceparent}})
+	t.begin(handing{to: r.To, asked: true})
 }
 
 // handOnOwnAccord begins to hand over when this gateway is not whole, or another one is preferred.
@@ -105,7 +104,6 @@ func (t *Term) handOnOwnAccordAt() time.Duration {
 }
 
 func (t *Term) begin(h handing) {
-	h.handover.From = t.config.ID
 	h.by = t.now + t.config.HandoverTimeout
 	h.refused = make(map[string]bool)
 	t.handing = &h
@@ -189,8 +187,7 @@ func (t *Term) giveUp() {
 	if t.now < max(t.retryAt(Release), t.retryAt(Give)) {
 		return
 	}
-	handover := h.handover
-	c := CompareAndSwap{Record: Record{Epoch: t.record.Epoch, Handover: &handover}, Purpose: Release}
+	c := CompareAndSwap{Record: Record{Epoch: t.record.Epoch, Handover: &Handover{From: t.config.ID}}, Purpose: Release}
 	if to != nil {
 		c.Record.Holder, c.Record.Epoch, c.Purpose = to.Gateway, max(t.highest, t.floor)+1, Give
 	}

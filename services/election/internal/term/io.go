@@ -21,6 +21,9 @@ type Observation struct {
 	// Rollback says that the register has truly gone back to an older version, as one
 	// does that was restored from a backup; without it older observations are ignored.
 	Rollback bool
+	// EpochFloor is as great as any epoch that the register has ever held, where the register can
+	// tell although there is no record that says it; else zero.
+	EpochFloor uint64
 }
 
 // Result is what became of a CompareAndSwap.
@@ -75,8 +78,8 @@ type RoutesConverged struct{ Epoch uint64 }
 type Peers struct {
 	// Peers is in the order of their IDs, which are unique.
 	Peers []Peer
-	// Isolated says that what is heard of the others says more about this gateway's own network
-	// than about them. Their silence then means nothing.
+	// Isolated says that this gateway knows its own network to be at fault. The others' silence
+	// then means nothing.
 	Isolated bool
 }
 
@@ -86,8 +89,8 @@ type Peer struct {
 	// Session is another one after each start of the gateway.
 	Session   uint64
 	Condition Condition
-	// Heard is when its last heartbeat came.
-	Heard time.Duration
+	// Heard is when its last heartbeat came, and Detect the silence after which it is Silent.
+	Heard, Detect time.Duration
 	// Standing is true when it says that it stands for election.
 	Standing bool
 	// Converged is the last epoch under which it found its routes in place.
@@ -126,12 +129,10 @@ func (c Condition) String() string {
 type Transfer struct {
 	// To is the ID of the gateway that shall lead; empty for any that can.
 	To string
-	// Traceparent goes into the record.
-	Traceparent string
 }
 
-// Stop asks to hand over and end. The traceparent goes into the record.
-type Stop struct{ Traceparent string }
+// Stop asks to hand over and end.
+type Stop struct{}
 
 // Tick says that a timer set by SetTimer has fired, or just that time has passed.
 type Tick struct{}

@@ -78,7 +78,8 @@ type Record struct {
 type Handover struct {
 	// From is the ID of the gateway that gave the record up.
 	From string
-	// Traceparent is the W3C trace context of the hand-over, for the successor's spans to join.
+	// Traceparent is the W3C trace context of the hand-over, for the successor's spans to join. Who
+	// carries out the write sets it.
 	Traceparent string
 }
 

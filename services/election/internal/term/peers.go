@@ -21,6 +21,8 @@ const (
 type others struct {
 	peers    []Peer
 	isolated bool
+	// alone has the peers whose silence is more likely our own fault.
+	alone map[string]bool
 	// silent has since when peers are silent, or have left.
 	silent map[string]time.Duration
 	// fitSince has since when peers are fit.
@@ -73,12 +75,14 @@ func (t *Term) hear(in Peers) {
 	o := &t.others
 	o.peers, o.isolated = in.Peers, in.Isolated
 	silent, fit := make(map[string]time.Duration), make(map[string]time.Duration)
+	o.alone = make(map[string]bool)
 	for _, p := range in.Peers {
 		if p.Converged < maxFloor {
 			t.floor = max(t.floor, p.Converged)
 		}
 		if !p.heard() {
 			silent[p.Gateway.ID] = earlier(o.silent, p.Gateway.ID, t.now)
+			o.alone[p.Gateway.ID] = o.fellTogether(p, t.now)
 		}
 		if p.fit() {
 			fit[p.Gateway.ID] = earlier(o.fitSince, p.Gateway.ID, t.now)
@@ -86,6 +90,22 @@ func (t *Term) hear(in Peers) {
 	}
 	o.silent, o.fitSince = silent, fit
 	t.judgeAccusation()
+}
+
+// fellTogether tells whether all that were heard as long as p are not heard just now either: then
+// it is we who are cut off. With two gateways nobody can tell.
+func (o *others) fellTogether(p Peer, now time.Duration) bool {
+	others := 0
+	for _, q := range o.peers {
+		switch {
+		case q.Gateway.ID == p.Gateway.ID || q.Condition == Left:
+		case q.heard() && now-q.Heard <= q.Detect/2:
+			return false
+		case q.Heard+q.Detect/2 >= p.Heard:
+			others++
+		}
+	}
+	return others > 0
 }
 
 func earlier(since map[string]time.Duration, id string, now time.Duration) time.Duration {
@@ -117,7 +137,7 @@ func (t *Term) judgeAccusation() {
 // it back from the other for ever.
 func (t *Term) suspicion() (at time.Duration, ok bool) {
 	holder, known := t.others.find(t.record.Holder.ID)
-	if !known || holder.heard() || t.others.isolated || holder.Heard <= t.reigned {
+	if !known || holder.heard() || t.others.isolated || t.others.alone[holder.Gateway.ID] || holder.Heard <= t.reigned {
 		return 0, false
 	}
 	at = t.others.silent[holder.Gateway.ID]

@@ -139,7 +139,7 @@ func parsePeers(args []string) (p Peers, err error) {
 			continue
 		}
 		id, about, _ := strings.Cut(a, ":")
-		peer := Peer{Gateway: testGateway(id[0] - 'a' + 1)}
+		peer := Peer{Gateway: testGateway(id[0] - 'a' + 1), Detect: 270 * time.Millisecond}
 		peer.Gateway.ID = id
 		for _, word := range strings.Split(about, ",") {
 			key, value, _ := strings.Cut(word, "=")
@@ -188,7 +188,7 @@ func parseResult(args []string) (r Result, err error) {
 }
 
 // parseObservation reads "v7 absent" or "v7 <holder|nobody> epoch=3 write=b1/4 renewed=9
-// lease=15s converged=3 from=b rollback".
+// lease=15s converged=3 from=b floor=9 rollback".
 func parseObservation(args []string) (o Observation, err error) {
 	if o.Version, err = strconv.ParseUint(strings.TrimPrefix(args[0], "v"), 10, 64); err != nil {
 		return o, err
@@ -208,6 +208,8 @@ func parseObservation(args []string) (o Observation, err error) {
 			o.Record.Duration, err = time.ParseDuration(value)
 		case "from":
 			o.Record.Handover = &Handover{From: value}
+		case "floor":
+			o.EpochFloor, err = strconv.ParseUint(value, 10, 64)
 		case "rollback":
 			o.Rollback = true
 		case "renewed":

@@ -154,6 +154,8 @@ type node struct {
 	cutOut, cutIn time.Duration
 	// dumb and deaf are until when its heartbeats do not leave, or those of others do not come.
 	dumb, deaf time.Duration
+	// unplugged is until when it knows that they do not.
+	unplugged time.Duration
 	stalled    time.Duration
 	// standing is what it says in its heartbeats, converged its routes' epoch.
 	standing  bool
@@ -531,8 +533,7 @@ func (s *sim) notice(a, b *node, v *view) {
 
 // tell gives a gateway what it knows of the others.
 func (s *sim) tell(a *node) {
-	var in Peers
-	others := 0
+	in := Peers{Isolated: a.unplugged > s.now}
 	for _, b := range s.nodes {
 		v := a.peers[b.number]
 		if v == nil || v.known == 0 {
@@ -540,7 +541,7 @@ func (s *sim) tell(a *node) {
 		}
 		p := Peer{
 			Gateway: testGateway(byte(b.number)), Session: v.session, Condition: v.known,
-			Heard: a.local(v.since), Standing: b.standing, Converged: b.converged,
+			Heard: a.local(v.since), Detect: simDetect, Standing: b.standing, Converged: b.converged,
 		}
 		p.Gateway.ID = b.id
 		if v.heard {
@@ -549,16 +550,8 @@ func (s *sim) tell(a *node) {
 		if back := b.peers[a.number]; p.Condition == Hearing && (back == nil || back.known != Hearing) {
 			p.Condition = Deaf
 		}
-		if v.known == Hearing {
-			// One that was heard until now but is not any more shows whose fault the silence of another is.
-			others++
-			if !v.heard {
-				in.Isolated = true
-			}
-		}
 		in.Peers = append(in.Peers, p)
 	}
-	in.Isolated = in.Isolated && !slices.ContainsFunc(s.nodes, func(b *node) bool { v := a.peers[b.number]; return v != nil && v.heard })
 	s.step(a, in)
 }
 
@@ -586,7 +579,7 @@ func (s *sim) fault() {
 	if s.rng.IntN(2) == 0 {
 		until = min(s.now+s.duration(0, time.Second), simFaults)
 	}
-	switch s.rng.IntN(13) {
+	switch s.rng.IntN(14) {
 	case 0:
 		n.cutOut, n.cutIn = until, until
 	case 1:
@@ -625,6 +618,8 @@ func (s *sim) fault() {
 	case 11:
 		n.deaf, n.dumb = until, until
 	case 12:
+		n.deaf, n.dumb, n.unplugged = until, until, until
+	case 13:
 		for _, n := range s.nodes {
 			to := ""
 			if s.rng.IntN(2) == 0 {

@@ -23,7 +23,8 @@ type Term struct {
 	// own ID in it: its writer is dead, since we are running in its place.
 	inherited bool
 	// highest is the greatest epoch ever seen, in the record or as that of this gateway's routes. floor
-	// is the greatest one that a peer told: there may be a record that was not seen yet.
+	// is the greatest one that a peer told, or that the register may have held: there may be a record
+	// that was not seen yet.
 	highest, floor uint64
 	// reigned is when the record was first seen under its present epoch.
 	reigned time.Duration
@@ -102,7 +103,7 @@ func (t *Term) Step(now time.Duration, in Input) []Action {
 	case Transfer:
 		t.transfer(in)
 	case Stop:
-		t.stop(in)
+		t.stop()
 	case Tick:
 		t.timer = 0
 	}
@@ -126,6 +127,7 @@ func (t *Term) endValidity() {
 
 // observe takes note of what the register holds.
 func (t *Term) observe(o Observation) {
+	t.floor = max(t.floor, o.EpochFloor)
 	if t.known && !o.Rollback && o.Version <= t.version {
 		if o.Version == t.version && t.attempt != nil && t.attempt.unresolved {
 			// The write was not applied. Should it be applied later, the next one will find a
