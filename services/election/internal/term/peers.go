@@ -19,12 +19,9 @@ const (
 
 // others is what is known of the other gateways.
 type others struct {
-	peers    []Peer
-	isolated bool
-	// alone has the peers whose silence is more likely our own fault.
-	alone map[string]bool
-	// silent has since when peers are silent, or have left.
-	silent map[string]time.Duration
+	peers []Peer
+	// silent has the peers that are silent, or have left.
+	silent map[string]silence
 	// fitSince has since when peers are fit.
 	fitSince map[string]time.Duration
 
@@ -35,8 +32,12 @@ type others struct {
 	wrongedAt time.Duration
 }
 
-func newOthers() others {
-	return others{silent: make(map[string]time.Duration), fitSince: make(map[string]time.Duration)}
+// silence of a peer.
+type silence struct {
+	// from is when it begins to count.
+	from time.Duration
+	// ours is true while it is more likely that we are cut off.
+	ours bool
 }
 
 func (o *others) find(id string) (Peer, bool) {
@@ -73,19 +74,29 @@ func (o *others) wrong(now time.Duration) {
 // hear takes note of what the heartbeats show.
 func (t *Term) hear(in Peers) {
 	o := &t.others
-	o.peers, o.isolated = in.Peers, in.Isolated
-	silent, fit := make(map[string]time.Duration), make(map[string]time.Duration)
-	o.alone = make(map[string]bool)
+	o.peers = in.Peers
+	silent, fit := make(map[string]silence), make(map[string]time.Duration)
 	for _, p := range in.Peers {
 		if p.Converged < maxFloor {
 			t.floor = max(t.floor, p.Converged)
 		}
 		if !p.heard() {
-			silent[p.Gateway.ID] = earlier(o.silent, p.Gateway.ID, t.now)
-			o.alone[p.Gateway.ID] = o.fellTogether(p, t.now)
+			last, before := o.silent[p.Gateway.ID]
+			now := silence{from: t.now, ours: in.Isolated || o.fellTogether(p, t.now)}
+			switch {
+			case last.ours && !now.ours:
+				// The network is back. It may take the peer a moment to be heard again.
+				now.from += p.Detect
+			case before:
+				now.from = last.from
+			}
+			silent[p.Gateway.ID] = now
 		}
 		if p.fit() {
-			fit[p.Gateway.ID] = earlier(o.fitSince, p.Gateway.ID, t.now)
+			fit[p.Gateway.ID] = t.now
+			if since, before := o.fitSince[p.Gateway.ID]; before {
+				fit[p.Gateway.ID] = since
+			}
 		}
 	}
 	o.silent, o.fitSince = silent, fit
@@ -106,13 +117,6 @@ func (o *others) fellTogether(p Peer, now time.Duration) bool {
 		}
 	}
 	return others > 0
-}
-
-func earlier(since map[string]time.Duration, id string, now time.Duration) time.Duration {
-	if at, before := since[id]; before {
-		return at
-	}
-	return now
 }
 
 // judgeAccusation finds out whether the last take-over on suspicion was right. It was when the accused was silent for so long
@@ -137,10 +141,11 @@ func (t *Term) judgeAccusation() {
 // it back from the other for ever.
 func (t *Term) suspicion() (at time.Duration, ok bool) {
 	holder, known := t.others.find(t.record.Holder.ID)
-	if !known || holder.heard() || t.others.isolated || t.others.alone[holder.Gateway.ID] || holder.Heard <= t.reigned {
+	silence := t.others.silent[holder.Gateway.ID]
+	if !known || holder.heard() || silence.ours || holder.Heard <= t.reigned {
 		return 0, false
 	}
-	at = t.others.silent[holder.Gateway.ID]
+	at = silence.from
 	if t.now-t.others.wrongedAt <= forgiveness {
 		at += t.others.penalty
 	}

@@ -77,7 +77,7 @@ type attempt struct {
 
 // New makes a Term that knows nothing yet.
 func New(c Config) *Term {
-	return &Term{config: c, started: make(map[Purpose]time.Duration), others: newOthers()}
+	return &Term{config: c, started: make(map[Purpose]time.Duration)}
 }
 
 // Step takes one input at the time now and returns what is to be done, in order.
