@@ -21,15 +21,18 @@ help: ## list the targets
 demo: build ## bring the lab up, show the gateway at work, check what is shown, remove everything
 	@$(SUDO) $(BIN)/lab demo
 
+# Failures are shown as they happen, skips at the end with their reasons; root skips none.
+REPORT := --format pkgname-and-test-fails --hide-summary=failed $(if $(SUDO),,--post-run-command .ci/no-test-was-skipped)
+
 test: build $(TOOLS)/gotestsum ## run all tests; those that need root are skipped, with the reason, without it
 	@$(MAKE) --no-print-directory test-unit test-e2e
 
 # -p 1 in the second run: the end-to-end tests measure silence, so nothing runs beside them.
 test-unit: $(TOOLS)/gotestsum
-	$(TOOLS)/gotestsum --format pkgname-and-test-fails --hide-summary=output -- $(RACE) -timeout 15m $(filter-out ./tools/lab/...,$(TESTED)) $(shell $(GO) list ./tools/lab/... | grep -v /e2e)
+	$(TOOLS)/gotestsum $(REPORT) -- $(RACE) -timeout 15m $(filter-out ./tools/lab/...,$(TESTED)) $(shell $(GO) list ./tools/lab/... | grep -v /e2e)
 
 test-e2e: $(TOOLS)/gotestsum
-	$(TOOLS)/gotestsum --format pkgname-and-test-fails --hide-summary=output -- -count=1 -p 1 -timeout 20m ./tools/lab/e2e/...
+	$(TOOLS)/gotestsum $(REPORT) -- -count=1 -p 1 -timeout 20m ./tools/lab/e2e/...
 
 lab: build ## bring the lab up and leave it up
 	@$(SUDO) $(BIN)/lab up
@@ -66,12 +69,12 @@ generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go ## generate Go from the protobuf c
 	@find proto/gen -name '*.pb.go' -delete
 	@$(TOOLS)/buf generate
 
-# Contracts may only break against the last release's; before the first there is none.
+# Contracts may not break against the last release's; before the first, against the commit before.
 LAST_RELEASE := $(shell git describe --tags --abbrev=0 2>/dev/null)
 
 lint: $(TOOLS)/buf $(TOOLS)/golangci-lint ## check contracts, code, modules and that generated code is fresh
 	@$(TOOLS)/buf lint
-	@$(TOOLS)/buf breaking --against '.git#$(if $(LAST_RELEASE),tag=$(LAST_RELEASE),ref=HEAD)'
+	@$(TOOLS)/buf breaking --against '.git#$(if $(LAST_RELEASE),tag=$(LAST_RELEASE),ref=$(shell git rev-parse --verify --quiet HEAD~1 || echo HEAD))'
 	@.ci/generated-is-fresh
 	@.ci/modules-are-complete $(MODULES)
 	@for m in $(MODULES); do echo "golangci-lint $$m"; (cd $$m && $(CURDIR)/$(TOOLS)/golangci-lint run ./...) || exit 1; done
