@@ -19,6 +19,7 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/cli"
 	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 // TestMain plays a service when a test starts the test binary as one.
@@ -54,14 +55,17 @@ func TestFlags(t *testing.T) {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	for args, want := range map[string]string{
-		"--number=x":              "--number",
-		"--log-level=loud":        `--log-level must be one of "debug","info","warn","error" but got "loud"`,
-		"--http-listen=nine":      `--http-listen="nine": want an address and a port`,
-		"--otlp-endpoint=tempo":   `--otlp-endpoint="tempo": want a URL`,
-		"--no-such-flag":          "--no-such-flag",
-		"word":                    "word",
-		"--socket-dir":            "--socket-dir",
-		"--http-listen=127.0.0.1": `--http-listen="127.0.0.1"`,
+		"--number=x":            "--number",
+		"--log-level=loud":      `--log-level must be one of "debug","info","warn","error" but got "loud"`,
+		"--http-listen=nine":    `--http-listen: "nine" is not an IP address and a port`,
+		"--otlp-endpoint=tempo": `--otlp-endpoint="tempo": want a URL`,
+		"--no-such-flag":        "--no-such-flag",
+		"word":                  "word",
+		"--socket-dir":          "--socket-dir",
+		"--http-listen=:99999":  `--http-listen: ":99999" is not an IP address and a port`,
+		"--gateway-id=a\nb":     `--gateway-id="a\nb": want at most 253 characters of a-z`,
+		"--socket-dir=/" + strings.Repeat("d", 90): "want a shorter path",
+		"--http-listen=127.0.0.1":                  `--http-listen: "127.0.0.1"`,
 	} {
 		var usage *cli.UsageError
 		_, err := parse([]string{args}, io.Discard)
@@ -175,11 +179,15 @@ func TestHTTP(t *testing.T) {
 	}
 	address := listener.Addr().String()
 	listener.Close()
+	listen, err := netaddr.ParseListen(address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metric 1\n") })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- daemon.ServeHTTP(ctx, address, metrics, func() error { return errors.New("no snapshot yet") })
+		ended <- daemon.ServeHTTP(ctx, listen, metrics, func() error { return errors.New("no snapshot yet") })
 	}()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for path, want := range map[string]string{"/metrics": "200 metric 1\n", "/healthz": "200 ok\n", "/readyz": "503 no snapshot yet\n"} {

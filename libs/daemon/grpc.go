@@ -153,8 +153,8 @@ func ListenSocket(path string) (*Listener, error) {
 }
 
 // Dial makes a connection to the service behind a unix socket. It connects when it is
-// first used and again whenever it breaks, within half a second of the service's
-// return.
+// first used and again whenever it breaks, within half a second of its next use
+// after the service's return.
 func Dial(path string) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("unix:"+path,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),

@@ -7,12 +7,14 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 // ServeHTTP answers /metrics with the given handler, /healthz with 200 while the
 // process lives, and /readyz with 200, or with 503 and the reason that ready
 // returns. It works until ctx ends.
-func ServeHTTP(ctx context.Context, address string, metrics http.Handler, ready func() error) error {
+func ServeHTTP(ctx context.Context, address netaddr.Listen, metrics http.Handler, ready func() error) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -24,7 +26,7 @@ func ServeHTTP(ctx context.Context, address string, metrics http.Handler, ready 
 		fmt.Fprintln(w, "ok")
 	})
 	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", address)
+	listener, err := lc.Listen(ctx, "tcp", address.String())
 	if err != nil {
 		return fmt.Errorf("listen for metrics and health on --http-listen=%s: %w", address, err)
 	}

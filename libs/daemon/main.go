@@ -36,7 +36,7 @@ func Main[C any](name string, parse func(args []string, out io.Writer) (C, error
 	defer stop()
 	// The first signal asks; from then on signals have their usual effect.
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, config); err != nil && !errors.Is(err, context.Canceled) {
+	if err := run(ctx, config); err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return exitFailed
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 )
 
 // ParseIPv4 parses a unicast IPv4 address such as 10.0.1.10.
@@ -53,6 +55,39 @@ type IPv4Prefix struct{ netip.Prefix }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *IPv4Prefix) UnmarshalText(text []byte) (err error) {
 	p.Prefix, err = ParseIPv4Prefix(string(text))
+	return err
+}
+
+// Listen is where a server listens: a port, of one address or, without one, of all the
+// machine has.
+type Listen struct {
+	Addr netip.Addr
+	Port uint16
+}
+
+// ParseListen parses :9811, 127.0.0.1:9811 or [::1]:9811. Port 0 is any free one.
+func ParseListen(s string) (Listen, error) {
+	if port, ok := strings.CutPrefix(s, ":"); ok {
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+			return Listen{Port: uint16(n)}, nil
+		}
+	} else if a, err := netip.ParseAddrPort(s); err == nil {
+		return Listen{a.Addr(), a.Port()}, nil
+	}
+	return Listen{}, fmt.Errorf("%q is not an IP address and a port such as 127.0.0.1:9811, or a port alone such as :9811", s)
+}
+
+// String is the text that ParseListen takes.
+func (l Listen) String() string {
+	if !l.Addr.IsValid() {
+		return fmt.Sprintf(":%d", l.Port)
+	}
+	return netip.AddrPortFrom(l.Addr, l.Port).String()
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler: a Listen is a flag's value.
+func (l *Listen) UnmarshalText(text []byte) (err error) {
+	*l, err = ParseListen(string(text))
 	return err
 }
 

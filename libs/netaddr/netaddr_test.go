@@ -55,6 +55,24 @@ func TestParseMAC(t *testing.T) {
 	}
 }
 
+func TestParseListen(t *testing.T) {
+	for in, want := range map[string]Listen{
+		":9811":          {Port: 9811},
+		":0":             {},
+		"127.0.0.1:9811": {netip.MustParseAddr("127.0.0.1"), 9811},
+		"[::1]:65535":    {netip.MustParseAddr("::1"), 65535},
+	} {
+		if got, err := ParseListen(in); err != nil || got != want || got.String() != in {
+			t.Errorf("ParseListen(%q) = %v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "9811", ":", ":99999", ":-1", ":+1", ":abc", "localhost:80", "127.0.0.1", "[::1]"} {
+		if got, err := ParseListen(in); err == nil {
+			t.Errorf("ParseListen(%q) = %v", in, got)
+		}
+	}
+}
+
 func TestContains(t *testing.T) {
 	outer := netip.MustParsePrefix("10.0.0.0/16")
 	for in, want := range map[string]bool{"10.0.0.0/16": true, "10.0.3.0/24": true, "10.0.0.0/15": false, "10.1.0.0/24": false} {

@@ -49,7 +49,7 @@ func load(files Files) (*tls.Config, error) {
 	}
 	pem, err := os.ReadFile(files.ClientCA)
 	if err != nil {
-		return nil, fmt.Errorf("read --client-ca: %w", err)
+		return nil, fmt.Errorf("read --client-ca=%s: %w", files.ClientCA, err)
 	}
 	authorities := x509.NewCertPool()
 	if !authorities.AppendCertsFromPEM(pem) {

@@ -40,7 +40,7 @@ func Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", c.Listen)
+	listener, err := lc.Listen(ctx, "tcp", c.Listen.String())
 	if err != nil {
 		return fmt.Errorf("listen for operators on --listen=%s: %w", c.Listen, err)
 	}

@@ -160,7 +160,7 @@ func TestBadFilesAreNamed(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"": "missing flags",
-		"--tls-cert=a --tls-key=b --client-ca=c --listen=9443": `--listen="9443": want an address and a port`,
+		"--tls-cert=a --tls-key=b --client-ca=c --listen=9443": `--listen: "9443" is not an IP address and a port`,
 	} {
 		if _, err := config.Parse(strings.Fields(args), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", args, err, want)
@@ -209,7 +209,7 @@ func newGateway(t *testing.T) *gateway {
 		}
 	})
 	poll(t, "admin listens", func() bool {
-		conn, err := net.Dial("tcp", g.config.Listen)
+		conn, err := net.Dial("tcp", g.config.Listen.String())
 		if err == nil {
 			conn.Close()
 		}
@@ -279,7 +279,7 @@ func (g *gateway) dial(t *testing.T, authority *pkitest.Authority, name string) 
 		}
 		c.Certificates = []tls.Certificate{cert}
 	}
-	conn, err := grpc.NewClient("passthrough:"+g.config.Listen, grpc.WithTransportCredentials(credentials.NewTLS(c)))
+	conn, err := grpc.NewClient("passthrough:"+g.config.Listen.String(), grpc.WithTransportCredentials(credentials.NewTLS(c)))
 	if err != nil {
 		t.Fatal(err)
 	}

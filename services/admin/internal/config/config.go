@@ -2,19 +2,18 @@
 package config
 
 import (
-	"fmt"
 	"io"
-	"net"
 
 	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 // Config are admin's settings.
 type Config struct {
-	Listen   string `help:"Address and port of the operators' API." default:":9443" placeholder:"ADDR:PORT"`
-	TLSCert  string `name:"tls-cert" help:"File with the server's certificate chain, PEM. Read anew for each connection." required:"" placeholder:"FILE"`
-	TLSKey   string `name:"tls-key" help:"File with the certificate's key, PEM." required:"" placeholder:"FILE"`
-	ClientCA string `name:"client-ca" help:"File with the authorities, PEM, one of which must have signed an operator's certificate." required:"" placeholder:"FILE"`
+	Listen   netaddr.Listen `help:"Address and port of the operators' API." default:":9443" placeholder:"ADDR:PORT"`
+	TLSCert  string         `name:"tls-cert" help:"File with the server's certificate chain, PEM. Read anew for each connection." required:"" placeholder:"FILE"`
+	TLSKey   string         `name:"tls-key" help:"File with the certificate's key, PEM." required:"" placeholder:"FILE"`
+	ClientCA string         `name:"client-ca" help:"File with the authorities, PEM, one of which must have signed an operator's certificate." required:"" placeholder:"FILE"`
 
 	daemon.Common
 }
@@ -25,12 +24,4 @@ func Parse(args []string, out io.Writer) (Config, error) {
 	err := daemon.ParseFlags(daemon.Admin,
 		"Answers operators, over mutual TLS, about the state of this gateway.", ":9815", &c, args, out)
 	return c, err
-}
-
-// AfterApply is called by kong when the flags have their values.
-func (c *Config) AfterApply() error {
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		return fmt.Errorf("--listen=%q: want an address and a port such as :9443 or 10.0.1.10:9443", c.Listen)
-	}
-	return c.Common.AfterApply()
 }

@@ -15,7 +15,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.NodeIP.IsValid() || c.UnderlayMTU != 0 || c.VNI != 2 || c.Port != 8472 || c.HTTPListen != ":9813" || c.SocketDir != "/run/hybrid-gateway" || c.GatewayID == "" {
+	if c.NodeIP.IsValid() || c.UnderlayMTU != 0 || c.VNI != 2 || c.Port != 8472 || c.HTTPListen.String() != ":9813" || c.SocketDir != "/run/hybrid-gateway" || c.GatewayID == "" {
 		t.Errorf("got %+v", c)
 	}
 }

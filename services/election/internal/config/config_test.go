@@ -15,7 +15,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.LeaseNamespace != "kube-system" || c.LeaseName != "eks-hybrid-gateway" || c.Shard != "default" || c.HTTPListen != ":9811" {
+	if c.LeaseNamespace != "kube-system" || c.LeaseName != "eks-hybrid-gateway" || c.Shard != "default" || c.HTTPListen.String() != ":9811" {
 		t.Errorf("got %+v", c)
 	}
 	if c.LeaseDuration != 3*time.Second || c.RenewDeadline != 2*time.Second || c.RetryPeriod != 250*time.Millisecond || c.NodeIP.IsValid() {

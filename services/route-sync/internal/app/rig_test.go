@@ -24,6 +24,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/feed/wire"
+	"github.com/hybridgateway/gateway/libs/netaddr"
 	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
@@ -102,14 +103,15 @@ func (r *rig) must(err error) {
 	}
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t *testing.T) netaddr.Listen {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().String()
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	return netaddr.Listen{Addr: at.Addr(), Port: at.Port()}
 }
 
 // standby starts everything with another gateway in the lead under epoch 1, and waits until the tables were read.
@@ -296,7 +298,7 @@ func (r *rig) ready() bool {
 
 func (r *rig) get(path string) (int, string) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	response, err := client.Get("http://" + r.config.HTTPListen + path)
+	response, err := client.Get("http://" + r.config.HTTPListen.String() + path)
 	if err != nil {
 		return 0, err.Error()
 	}

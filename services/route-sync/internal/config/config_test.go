@@ -21,8 +21,8 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.ENI != "" || c.Region != "" || c.Zone != "" || len(c.Gateways()) != 0 || c.ReconcileInterval != 10*time.Second ||
-		c.Shard != "default" || c.HTTPListen != ":9814" {
+	if c.ENI != "" || c.Region != "" || c.Zone != "" || len(c.Plan().Gateways) != 0 || c.ReconcileInterval != 10*time.Second ||
+		c.Shard != "default" || c.HTTPListen.String() != ":9814" {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -34,9 +34,9 @@ func TestFlagsAndEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(c.Tables(), []string{"rtb-0123456789abcdef0", "rtb-2"}) ||
-		!reflect.DeepEqual(c.Gateways(), []string{"eni-7", "eni-8"}) ||
-		!reflect.DeepEqual(c.Destinations(), []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("100.65.0.0/16")}) ||
+	if !reflect.DeepEqual(c.Plan().Tables, []string{"rtb-0123456789abcdef0", "rtb-2"}) ||
+		!reflect.DeepEqual(c.Plan().Gateways, []string{"eni-7", "eni-8"}) ||
+		!reflect.DeepEqual(c.Plan().Destinations, []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16"), netip.MustParsePrefix("100.65.0.0/16")}) ||
 		c.ENI != "eni-1" || c.Region != "eu-central-1" || c.ReconcileInterval != 2*time.Second {
 		t.Errorf("got %+v", c)
 	}
@@ -50,7 +50,19 @@ func TestBadFlags(t *testing.T) {
 		{"--route-tables=rtb-1,rtb-1 --pod-cidrs=100.64.0.0/16", "--route-tables names rtb-1 twice"},
 		{"--route-tables= --pod-cidrs=100.64.0.0/16", "--route-tables"},
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.1.0/16", `"100.64.1.0/16" has bits set below its mask`},
-		{"--route-tables=rtb-1 --pod-cidrs=fd00::/64", "--pod-cidrs"},
+		{"--route-tables=rtb-1 --pod-cidrs=fd00::1/64", "has bits set below its mask"},
+		{"--route-tables=rtb-1 --pod-cidrs=fd::x/64", "is not an IPv6 CIDR"},
+		{"--route-tables=rtb-1 --pod-cidrs=2000::/3", "is too wide"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --prefix-list=vpc-1", `--prefix-list: "vpc-1": want the id of a managed prefix list`},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --prefix-list=pl-1,pl-1", "--prefix-list names pl-1 twice"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --prefix-list=pl-1 --manage-prefix-list", "exclude each other"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --prefix-list-name=x", "want both or none"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --floating-vtep=198.18.0.0/24", "want one address"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --floating-vtep=100.64.0.9/32", "outside of the pod networks"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --floating-vtep-route-tables=rtb-2", "want both or none"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --on-last-exit=burn", "--on-last-exit"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --ec2-burst=-1", "--ec2-burst=-1"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --ec2-rate=0", "--ec2-rate=0"},
 		{"--route-tables=rtb-1 --pod-cidrs=0.0.0.0/0", `"0.0.0.0/0" is too wide`},
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16,100.64.0.0/16", "--pod-cidrs names 100.64.0.0/16 twice"},
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --eni=i-1", `--eni: "i-1": want the id of a network interface`},
@@ -64,5 +76,26 @@ func TestBadFlags(t *testing.T) {
 		if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want one line with %q", c.args, err, c.want)
 		}
+	}
+}
+
+func TestPlan(t *testing.T) {
+	c, err := parse("--manage-prefix-list", "--floating-vtep=198.18.0.10/32", "--adopt-routes", "--on-last-exit=keep", "--manage-source-dest-check")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Plan()
+	if p.Lists.Managed != "eks-hybrid-gateway-default-d7911c31" || p.Floating.String() != "198.18.0.10/32" || !reflect.DeepEqual(p.FloatingTables, []string{"rtb-1"}) ||
+		!p.Adopt || p.RemoveLast || !p.ManageCheck || p.Bucket.Burst != 50 || p.Bucket.PerSecond != 5 {
+		t.Errorf("got %+v", p)
+	}
+	c, err = parse("--prefix-list=pl-1,pl-2", "--floating-vtep=198.18.0.10/32", "--floating-vtep-route-tables=rtb-9", "--pod-cidrs=fd00:10::/56", "--ec2-burst=0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = c.Plan()
+	if !reflect.DeepEqual(p.Lists.IDs, []string{"pl-1", "pl-2"}) || p.Lists.Managed != "" || !reflect.DeepEqual(p.FloatingTables, []string{"rtb-9"}) ||
+		!p.RemoveLast || p.Bucket.Burst != 0 || len(p.Destinations) != 2 {
+		t.Errorf("got %+v", p)
 	}
 }

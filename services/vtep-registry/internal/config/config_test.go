@@ -23,7 +23,7 @@ func TestFlags(t *testing.T) {
 	if got := fmt.Sprint(c.VPCCIDRs, c.PodCIDRs, c.NodeCIDRs); got != "[10.0.0.0/16 10.1.0.0/16] [100.64.0.0/10] [192.168.0.0/16]" {
 		t.Error(got)
 	}
-	if c.Kubeconfig != "/etc/kubeconfig" || c.VTEPConfigName != "hybrid-gateway" || c.Shard != "default" || c.HTTPListen != ":9812" {
+	if c.Kubeconfig != "/etc/kubeconfig" || c.VTEPConfigName != "hybrid-gateway" || c.Shard != "default" || c.HTTPListen.String() != ":9812" {
 		t.Errorf("got %+v", c)
 	}
 	if c.NodeSelector != "" {
@@ -44,7 +44,7 @@ func TestWrongFlags(t *testing.T) {
 		strings.Join(needed, " ") + " --vtep-config-name=Hybrid":                                                                                                                        `--vtep-config-name="Hybrid"`,
 		strings.Join(needed, " ") + " --node-selector=a=b=c":                                                                                                                            `--node-selector="a=b=c": want a label selector such as key=value`,
 		strings.Join(needed, " ") + " --shard=":                                                                                                                                         `--shard=""`,
-		strings.Join(needed, " ") + " --http-listen=9812":                                                                                                                               `--http-listen="9812"`,
+		strings.Join(needed, " ") + " --http-listen=9812":                                                                                                                               `--http-listen: "9812"`,
 	} {
 		_, err := app.Parse(strings.Fields(args), io.Discard)
 		var usage *cli.UsageError
