@@ -114,6 +114,9 @@ func event[V any](h *feedv1.Header) (feed.Event[V], error) {
 	if kind < feed.Reset || kind > feed.Synced {
 		return feed.Event[V]{}, fmt.Errorf("event of unknown kind %v", h.GetKind())
 	}
+	if h.GetPosition().GetInstanceId() == "" {
+		return feed.Event[V]{}, fmt.Errorf("event of kind %v without the instance of its server", h.GetKind())
+	}
 	return feed.Event[V]{
 		Position: feed.Position{Instance: h.GetPosition().GetInstanceId(), Revision: h.GetPosition().GetRevision()},
 		Kind:     kind,

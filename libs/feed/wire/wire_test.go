@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,25 @@ func TestStateCrossesTheWire(t *testing.T) {
 	}
 	s.log.Delete(t.Context(), "a")
 	if u := receive(t, updates); u.Change == nil || u.Change.Kind != feed.Delete || u.Change.Key != "a" {
+		t.Errorf("got %+v", u)
+	}
+}
+
+// nameless is a server that tells of no instance.
+type nameless struct {
+	vtepsv1.UnimplementedVtepsServiceServer
+}
+
+func (nameless) Watch(_ *vtepsv1.WatchRequest, stream grpc.ServerStreamingServer[vtepsv1.WatchResponse]) error {
+	return stream.Send(&vtepsv1.WatchResponse{Header: &feedv1.Header{Position: &feedv1.Position{Revision: 1}, Key: "a", Kind: feedv1.Kind_KIND_UPSERT}})
+}
+
+// A follower that took a change without an instance for one of the stream it knows would
+// have a change, and no snapshot to make it to.
+func TestEventWithoutInstance(t *testing.T) {
+	conn := grpctest.Serve(t, func(r *grpc.Server) { vtepsv1.RegisterVtepsServiceServer(r, nameless{}) })
+	u := receive(t, follow(t, source(conn, func(string, error) {})))
+	if u.Lost == nil || !strings.Contains(u.Lost.Error(), "without the instance of its server") {
 		t.Errorf("got %+v", u)
 	}
 }
