@@ -2,6 +2,7 @@ package cilium
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 )
 
 // brokenAfter is how long a connection may stay unanswered before it counts as broken.
@@ -33,9 +35,9 @@ type Client struct {
 // NewClient makes a client from a kubeconfig file, or from the pod's service account
 // when the path is empty. It connects when it is first used.
 func NewClient(kubeconfig string) (*Client, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	config, err := restConfig(kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("read the Kubernetes client configuration (--kubeconfig=%q): %w", kubeconfig, err)
+		return nil, err
 	}
 	scheme := newScheme()
 	config.GroupVersion = &schema.GroupVersion{Group: group, Version: version}
@@ -55,6 +57,27 @@ func NewClient(kubeconfig string) (*Client, error) {
 		return nil, fmt.Errorf("make the Kubernetes client for %s: %w", config.Host, err)
 	}
 	return client, nil
+}
+
+// LogTo sends what client-go says where it was given no logger to log, instead of to
+// standard error in a format of its own. It is for the whole process.
+func LogTo(log *slog.Logger) { klog.SetSlogLogger(log) }
+
+// restConfig does not leave the choice to BuildConfigFromFlags, which takes a default
+// configuration where there is neither, and fails later with a puzzle.
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("no --kubeconfig is given and this is no pod with a ServiceAccount: %w", err)
+		}
+		return config, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("load --kubeconfig=%s: %w", kubeconfig, err)
+	}
+	return config, nil
 }
 
 // Close closes connections that no call uses.
