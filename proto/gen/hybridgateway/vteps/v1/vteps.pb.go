@@ -184,7 +184,8 @@ type Vtep struct {
 	PodCidrs []string `protobuf:"bytes,3,rep,name=pod_cidrs,json=podCidrs,proto3" json:"pod_cidrs,omitempty"`
 	// state says whether the claim is programmed.
 	State State `protobuf:"varint,4,opt,name=state,proto3,enum=hybridgateway.vteps.v1.State" json:"state,omitempty"`
-	// reason says, when state is STATE_QUARANTINED, why.
+	// reason says, when state is STATE_QUARANTINED, why; with STATE_ADMITTED, which of the
+	// claims of the node were refused, if any.
 	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
