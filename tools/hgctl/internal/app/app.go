@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -40,6 +42,15 @@ type connection struct {
 	Cert       string `help:"File with the operator's certificate, PEM." required:"" placeholder:"FILE"`
 	Key        string `help:"File with the certificate's key, PEM." required:"" placeholder:"FILE"`
 	ServerName string `help:"Name the gateway's certificate is issued for, when it is not the host in --address." placeholder:"NAME"`
+}
+
+// Validate is called by kong when the flags have their values.
+func (c *connection) Validate() error {
+	host, port, err := net.SplitHostPort(c.Address)
+	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || host == "" || n == 0 {
+		return fmt.Errorf("--address=%q: want a host and a port such as 10.0.1.10:9443", c.Address)
+	}
+	return nil
 }
 
 // Run does what args ask for and returns the exit code: 0 for success, 1 when it

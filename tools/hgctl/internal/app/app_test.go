@@ -64,6 +64,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"the operator is a stranger", []string{"status", "--cert=" + cert, "--key=" + key}, 1, "--cert must be signed by the authority"},
 		{"no certificate", []string{"status", "--cert=/none.crt"}, 1, "--cert=/none.crt"},
 		{"a bad flag", []string{"status", "--output=xml"}, 2, `--output must be one of "table","json" but got "xml"`},
+		{"no port", []string{"status", "--address=gw1"}, 2, `--address="gw1": want a host and a port`},
 		{"no command", nil, 2, "status"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
