@@ -1,14 +1,12 @@
 package lease
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -17,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/hybridgateway/gateway/services/election/internal/follow"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
 
@@ -37,21 +36,17 @@ type Config struct {
 
 // Lease is the record. It is safe for concurrent use.
 type Lease struct {
+	*follow.Follower
+
 	config      Config
 	connections *http.Client
 	client      coordinationclient.LeaseInterface
-	// wanted holds the request for a read at once.
-	wanted chan struct{}
 
 	mu sync.Mutex
 	// newest is the newest version that anyone was told of, and object the Lease as it was
 	// then; nil when there was none.
 	newest uint64
 	object *coordinationv1.Lease
-
-	// watched is the newest version that the watch told, heard when it last told anything.
-	watched atomic.Uint64
-	heard   atomic.Int64
 }
 
 // New makes a Lease. It does not connect.
@@ -80,12 +75,9 @@ func New(c Config) (*Lease, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the API server: %w", err)
 	}
-	return &Lease{
-		config:      c,
-		connections: connections,
-		client:      client.Leases(c.Namespace),
-		wanted:      make(chan struct{}, 1),
-	}, nil
+	l := &Lease{config: c, connections: connections, client: client.Leases(c.Namespace)}
+	l.Follower = follow.New(l, c.PollPeriod, c.Log)
+	return l, nil
 }
 
 // Close closes the connections that are kept for later calls.
@@ -136,13 +128,4 @@ func versionOf(resourceVersion string) (uint64, error) {
 		return 0, fmt.Errorf("the API server's resourceVersion %q is no number: %w", resourceVersion, err)
 	}
 	return v, nil
-}
-
-// Read asks for an observation at once, even if it brings nothing new. It does not
-// wait for it.
-func (l *Lease) Read(context.Context) {
-	select {
-	case l.wanted <- struct{}{}:
-	default: // one is coming
-	}
 }
