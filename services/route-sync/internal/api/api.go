@@ -2,11 +2,14 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/feed/wire"
@@ -21,6 +24,60 @@ import (
 type RoutesServer struct {
 	routesv1.UnimplementedRoutesServiceServer
 	Log *feed.Log[syncer.Item]
+	// Loop is what carries requests out; nil as long as it is not known who this gateway is.
+	Loop func() *syncer.Loop
+}
+
+// Adopt implements RoutesService.
+func (s *RoutesServer) Adopt(ctx context.Context, r *routesv1.AdoptRequest) (*routesv1.AdoptResponse, error) {
+	destination, err := plan.ParseDestination(r.GetDestination())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	loop := s.Loop()
+	if loop == nil {
+		return nil, errEarly
+	}
+	if err := loop.Adopt(ctx, plan.Key{Table: r.GetTableId(), Destination: destination}); err != nil {
+		return nil, failure(ctx, codes.FailedPrecondition, err)
+	}
+	return &routesv1.AdoptResponse{}, nil
+}
+
+// Purge implements RoutesService.
+func (s *RoutesServer) Purge(ctx context.Context, _ *routesv1.PurgeRequest) (*routesv1.PurgeResponse, error) {
+	loop := s.Loop()
+	if loop == nil {
+		return nil, errEarly
+	}
+	purged, err := loop.Purge(ctx)
+	if err != nil {
+		return nil, failure(ctx, codes.Unavailable, err)
+	}
+	return &routesv1.PurgeResponse{Led: purged.Led, Left: purged.Left}, nil
+}
+
+// Policy implements RoutesService.
+func (s *RoutesServer) Policy(ctx context.Context, _ *routesv1.PolicyRequest) (*routesv1.PolicyResponse, error) {
+	loop := s.Loop()
+	if loop == nil {
+		return nil, errEarly
+	}
+	document, err := loop.Policy(ctx)
+	if err != nil {
+		return nil, failure(ctx, codes.Unavailable, err)
+	}
+	return &routesv1.PolicyResponse{Document: document}, nil
+}
+
+var errEarly = status.Error(codes.Unavailable, "route-sync does not know yet which network interface this gateway has")
+
+// failure is an error as the client sees it: with the caller's own reason if the caller gave up.
+func failure(ctx context.Context, code codes.Code, err error) error {
+	if ctx.Err() != nil {
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	return status.Error(code, err.Error())
 }
 
 // Watch implements RoutesService.
@@ -37,7 +94,9 @@ func (s *RoutesServer) Watch(r *routesv1.WatchRequest, stream grpc.ServerStreami
 func encode(m *routesv1.WatchResponse, item syncer.Item) {
 	switch v := item.(type) {
 	case syncer.Interface:
-		m.Item = &routesv1.WatchResponse_Interface{Interface: &routesv1.Interface{EniId: v.ID, Region: v.Region, Zone: v.Zone}}
+		m.Item = &routesv1.WatchResponse_Interface{Interface: &routesv1.Interface{
+			EniId: v.ID, Region: v.Region, Zone: v.Zone, SourceDestCheck: checkOf(v.Check), Problem: v.Problem,
+		}}
 	case syncer.Route:
 		m.Item = &routesv1.WatchResponse_Route{Route: &routesv1.Route{
 			TableId:     v.Table,
@@ -49,8 +108,21 @@ func encode(m *routesv1.WatchResponse, item syncer.Item) {
 			Shard:       v.Shard,
 		}}
 	case syncer.Convergence:
-		m.Item = &routesv1.WatchResponse_Convergence{Convergence: &routesv1.Convergence{Shard: v.Shard, Epoch: v.Epoch}}
+		m.Item = &routesv1.WatchResponse_Convergence{Convergence: &routesv1.Convergence{Shard: v.Shard, Epoch: v.Epoch, Removed: v.Removed}}
+	case syncer.Permission:
+		m.Item = &routesv1.WatchResponse_Permission{Permission: &routesv1.Permission{Action: v.Action, Resource: v.Resource}}
 	}
+}
+
+func checkOf(c plan.SourceDestCheck) routesv1.SourceDestCheck {
+	switch c {
+	case plan.CheckUnknown:
+	case plan.CheckOff:
+		return routesv1.SourceDestCheck_SOURCE_DEST_CHECK_OFF
+	case plan.CheckOn:
+		return routesv1.SourceDestCheck_SOURCE_DEST_CHECK_ON
+	}
+	return routesv1.SourceDestCheck_SOURCE_DEST_CHECK_UNSPECIFIED
 }
 
 func stateOf(c plan.Condition) routesv1.State {
@@ -86,6 +158,7 @@ func decode(key string, m *leadershipv1.Leadership) (plan.Leadership, error) {
 		Active:    m.GetRole() == leadershipv1.Role_ROLE_ACTIVE,
 		Holder:    m.GetHolder().GetEniId(),
 		Converged: m.GetHolderConverged(),
+		Departure: departureOf(m.GetDeparture()),
 	}
 	switch {
 	case l.Shard == "" || l.Shard != key:
@@ -97,4 +170,15 @@ func decode(key string, m *leadershipv1.Leadership) (plan.Leadership, error) {
 		l.ValidUntil = time.Duration(m.GetValidUntilBoottime())
 	}
 	return l, nil
+}
+
+func departureOf(d leadershipv1.Departure) plan.Departure {
+	switch d {
+	case leadershipv1.Departure_DEPARTURE_LEAVING:
+		return plan.Leaving
+	case leadershipv1.Departure_DEPARTURE_LAST:
+		return plan.Last
+	case leadershipv1.Departure_DEPARTURE_UNSPECIFIED:
+	}
+	return plan.Staying
 }

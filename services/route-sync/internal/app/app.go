@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -68,33 +70,29 @@ func keepRoutes(ctx context.Context, c config.Config, election grpc.ClientConnIn
 		Tracer:   t.Tracer,
 		Log:      t.Log,
 		OnCall: func(action string, outcome plan.Outcome) {
-			m.Called(action, outcome, action != ec2.DescribeNetworkInterfaces)
+			m.Called(action, outcome, action != plan.DescribeNetworkInterfaces && !strings.HasSuffix(action, ec2.DryRun))
 		},
 	})
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	s.log.Set(ctx, syncer.InterfaceKey, syncer.Interface{ID: identity.Interface, Region: identity.Region, Zone: identity.Zone})
+	planned := c.Plan()
+	planned.Interface, planned.Region, planned.Parallel = identity.Interface, identity.Region, parallel
 	loop := syncer.New(ctx, syncer.Config{
-		Plan: plan.Config{
-			Shard:        c.Shard,
-			Interface:    identity.Interface,
-			Tables:       c.Tables(),
-			Destinations: c.Destinations(),
-			Gateways:     c.Gateways(),
-			Interval:     c.ReconcileInterval,
-			Parallel:     parallel,
-		},
+		Plan:     planned,
+		Self:     syncer.Interface{ID: identity.Interface, Region: identity.Region, Zone: identity.Zone},
 		EC2:      client,
 		Now:      boottime.Now,
 		Publish:  s.log.Set,
+		Retract:  s.log.Delete,
 		Readable: s.readable,
 		Log:      t.Log,
 		Tracer:   t.Tracer,
 		Metrics:  m,
 	})
 	s.log.MarkSynced()
+	s.loop.Store(loop)
 
 	updates := make(chan feed.Update[plan.Leadership], queue)
 	skipped := func(key string, err error) {
@@ -132,6 +130,8 @@ func identify(ctx context.Context, c config.Config, s *server, t *telemetry.Tele
 type server struct {
 	*daemon.Server
 	log *feed.Log[syncer.Item]
+	// loop is there once it is known who this gateway is.
+	loop atomic.Pointer[syncer.Loop]
 
 	mu     sync.Mutex
 	reason error // why the service is not ready; nil when it is
@@ -139,7 +139,7 @@ type server struct {
 
 func newServer() *server {
 	s := &server{Server: daemon.NewServer(), log: feed.NewLog[syncer.Item](history), reason: errors.New("starting")}
-	routesv1.RegisterRoutesServiceServer(s.Server, &api.RoutesServer{Log: s.log})
+	routesv1.RegisterRoutesServiceServer(s.Server, &api.RoutesServer{Log: s.log, Loop: s.loop.Load})
 	return s
 }
 

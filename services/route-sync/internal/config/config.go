@@ -2,15 +2,21 @@
 package config
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/netaddr"
+	"github.com/hybridgateway/gateway/services/route-sync/internal/plan"
 )
 
 // Bounds of what the flags accept.
@@ -18,8 +24,15 @@ const (
 	minInterval = time.Second
 	maxInterval = 5 * time.Minute
 	// minPodBits keeps a slip from sending most of the VPC's traffic to the gateway.
-	minPodBits = 8
+	minPodBits  = 8
+	minPodBits6 = 16
+	// maxListName and maxEntries are EC2's limits for a prefix list.
+	maxListName = 250
+	maxEntries  = 1000
 )
+
+// remove is a value of --on-last-exit.
+const remove = "remove"
 
 // Config is what route-sync is told.
 type Config struct {
@@ -32,6 +45,20 @@ type Config struct {
 	GatewayENIs       []Interface   `name:"gateway-enis" help:"Further network interfaces that are gateways', so that routes to them may be replaced. Not needed for those tagged eks-hybrid-nodes-gateway=true, nor for gateways that hold the record while this one runs." placeholder:"eni-ID"`
 	ReconcileInterval time.Duration `help:"Time between two reads of the route tables; drift is repaired within it. From 1s to 5m." default:"10s" placeholder:"DURATION"`
 	Shard             string        `help:"Leadership shard that the route tables belong to." default:"default" placeholder:"NAME"`
+
+	PrefixLists      []PrefixList `name:"prefix-list" help:"Managed prefix lists with the pod networks, kept by you: each table gets one route to each list instead of one per network. A network that no list contains gets a route of its own." placeholder:"pl-ID"`
+	ManagePrefixList bool         `help:"Make a prefix list with the pod networks, one per address family, and keep it in step: a takeover is one call per table then."`
+	PrefixListName   string       `help:"Name of the prefix list of --manage-prefix-list, to which -ipv4 or -ipv6 is appended. Default: eks-hybrid-gateway-SHARD- and a hash of --route-tables. Set it when two installations share all their tables." placeholder:"NAME"`
+
+	FloatingVTEP   Floating     `name:"floating-vtep" help:"Address outside of the VPC, as a /32, that every gateway carries as its VTEP: it is routed to the active gateway as well." placeholder:"ADDR/32"`
+	FloatingTables []RouteTable `name:"floating-vtep-route-tables" help:"Route tables of --floating-vtep: those through which packets from the premises enter the VPC. Default: --route-tables." placeholder:"rtb-ID"`
+
+	AdoptRoutes           bool   `help:"Take over routes to exactly a pod network that point to something that is not a gateway."`
+	ManageSourceDestCheck bool   `help:"Switch the source/destination check of this gateway's interface off when this gateway leads."`
+	OnLastExit            string `help:"What to do with routes and prefix lists of the gateways' own once election says that the installation is being removed: remove or keep." default:"remove" enum:"remove,keep" placeholder:"WHAT"`
+
+	EC2Burst int     `name:"ec2-burst" help:"Calls to EC2 that may change something at once, as many as the account's token bucket holds. 0 for no limit." default:"50" placeholder:"CALLS"`
+	EC2Rate  float64 `name:"ec2-rate" help:"Such calls per second that the bucket gains." default:"5" placeholder:"CALLS"`
 }
 
 // Parse reads the command line and the environment; see daemon.ParseFlags.
@@ -61,7 +88,83 @@ func (c *Config) Validate() error {
 	if p, twice := repeated(c.PodCIDRs); twice {
 		return fmt.Errorf("--pod-cidrs names %s twice: want each network once", p)
 	}
+	return errors.Join(c.validateLists(), c.validateFloating(), c.validateBucket())
+}
+
+func (c *Config) validateLists() error {
+	switch p, twice := repeated(c.PrefixLists); {
+	case twice:
+		return fmt.Errorf("--prefix-list names %s twice: want each list once", p)
+	case len(c.PrefixLists) > 0 && c.ManagePrefixList:
+		return errors.New("--prefix-list and --manage-prefix-list exclude each other: want lists of your own or a managed one")
+	case c.PrefixListName != "" && !c.ManagePrefixList:
+		return errors.New("--prefix-list-name is the name for --manage-prefix-list: want both or none")
+	case len(c.PrefixListName) > maxListName || strings.HasPrefix(c.PrefixListName, "com.amazonaws"):
+		return fmt.Errorf("--prefix-list-name=%q: want at most %d characters, and not com.amazonaws at the beginning", c.PrefixListName, maxListName)
+	case c.ManagePrefixList && len(c.PodCIDRs) > maxEntries:
+		return fmt.Errorf("--pod-cidrs names %d networks: want at most %d with --manage-prefix-list, as many as a list can take", len(c.PodCIDRs), maxEntries)
+	}
 	return nil
+}
+
+func (c *Config) validateFloating() error {
+	t, twice := repeated(c.FloatingTables)
+	switch {
+	case twice:
+		return fmt.Errorf("--floating-vtep-route-tables names %s twice: want each table once", t)
+	case len(c.FloatingTables) > 0 && !c.FloatingVTEP.IsValid():
+		return errors.New("--floating-vtep-route-tables are the tables of --floating-vtep: want both or none")
+	}
+	for _, p := range c.PodCIDRs {
+		if c.FloatingVTEP.IsValid() && p.Overlaps(c.FloatingVTEP.Prefix) {
+			return fmt.Errorf("--floating-vtep=%s lies within --pod-cidrs=%s: want an address outside of the pod networks", c.FloatingVTEP, p)
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateBucket() error {
+	switch {
+	case c.EC2Burst < 0:
+		return fmt.Errorf("--ec2-burst=%d: want a number of calls, or 0 for no limit", c.EC2Burst)
+	case c.EC2Burst > 0 && c.EC2Rate <= 0:
+		return fmt.Errorf("--ec2-rate=%g: want more than 0 calls per second", c.EC2Rate)
+	}
+	return nil
+}
+
+// Plan is what the plan needs to know, but for what is found out about this gateway.
+func (c *Config) Plan() plan.Config {
+	p := plan.Config{
+		Shard:        c.Shard,
+		Tables:       texts(c.RouteTables),
+		Destinations: c.destinations(),
+		Lists:        plan.Lists{IDs: texts(c.PrefixLists)},
+		Gateways:     texts(c.GatewayENIs),
+		Adopt:        c.AdoptRoutes,
+		RemoveLast:   c.OnLastExit == remove,
+		ManageCheck:  c.ManageSourceDestCheck,
+		Interval:     c.ReconcileInterval,
+		Bucket:       plan.Bucket{Burst: float64(c.EC2Burst), PerSecond: c.EC2Rate},
+	}
+	if c.ManagePrefixList {
+		p.Lists.Managed = cmp.Or(c.PrefixListName, c.defaultListName())
+	}
+	if c.FloatingVTEP.IsValid() {
+		p.Floating, p.FloatingTables = c.FloatingVTEP.Prefix, texts(c.FloatingTables)
+		if len(p.FloatingTables) == 0 {
+			p.FloatingTables = p.Tables
+		}
+	}
+	return p
+}
+
+// defaultListName tells installations apart that look after different tables.
+func (c *Config) defaultListName() string {
+	tables := texts(c.RouteTables)
+	slices.Sort(tables)
+	sum := sha256.Sum256([]byte(strings.Join(tables, ",")))
+	return "eks-hybrid-gateway-" + c.Shard + "-" + hex.EncodeToString(sum[:4])
 }
 
 func repeated[T comparable](values []T) (T, bool) {
@@ -76,14 +179,8 @@ func repeated[T comparable](values []T) (T, bool) {
 	return none, false
 }
 
-// Tables are the ids of the route tables.
-func (c *Config) Tables() []string { return texts(c.RouteTables) }
-
-// Gateways are the ids of the interfaces that are known to be gateways'.
-func (c *Config) Gateways() []string { return texts(c.GatewayENIs) }
-
-// Destinations are the pod networks.
-func (c *Config) Destinations() []netip.Prefix {
+// destinations are the pod networks.
+func (c *Config) destinations() []netip.Prefix {
 	prefixes := make([]netip.Prefix, len(c.PodCIDRs))
 	for i, p := range c.PodCIDRs {
 		prefixes[i] = p.Prefix
@@ -124,16 +221,57 @@ func checkID(prefix, want string, text []byte) error {
 	return nil
 }
 
-// PodCIDR is a pod network.
+// PrefixList is the id of a managed prefix list.
+type PrefixList string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *PrefixList) UnmarshalText(text []byte) error {
+	*l = PrefixList(text)
+	return checkID("pl-", "the id of a managed prefix list such as pl-0123456789abcdef0", text)
+}
+
+// PodCIDR is a pod network, IPv4 or IPv6.
 type PodCIDR struct{ netip.Prefix }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *PodCIDR) UnmarshalText(text []byte) (err error) {
-	if p.Prefix, err = netaddr.ParseIPv4Prefix(string(text)); err != nil {
+	least := minPodBits
+	if strings.Contains(string(text), ":") {
+		least = minPodBits6
+		p.Prefix, err = parseIPv6(string(text))
+	} else {
+		p.Prefix, err = netaddr.ParseIPv4Prefix(string(text))
+	}
+	if err != nil {
 		return err
 	}
-	if p.Bits() < minPodBits {
-		return fmt.Errorf("%q is too wide: want a network of pods, /%d or longer", text, minPodBits)
+	if p.Bits() < least {
+		return fmt.Errorf("%q is too wide: want a network of pods, /%d or longer", text, least)
+	}
+	return nil
+}
+
+func parseIPv6(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil || p.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("%q is not an IPv6 CIDR such as fd00:10::/56", text)
+	case p != p.Masked():
+		return netip.Prefix{}, fmt.Errorf("%q has bits set below its mask: write %s", text, p.Masked())
+	}
+	return p, nil
+}
+
+// Floating is the address of a floating VTEP. The zero Floating is "not given".
+type Floating struct{ netip.Prefix }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *Floating) UnmarshalText(text []byte) (err error) {
+	if f.Prefix, err = netaddr.ParseIPv4Prefix(string(text)); err != nil {
+		return err
+	}
+	if !f.IsSingleIP() {
+		return fmt.Errorf("%q: want one address, such as 198.18.0.10/32", text)
 	}
 	return nil
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -21,6 +23,8 @@ import (
 const (
 	// callTimeout bounds one call, connection and TLS handshake included.
 	callTimeout = 2 * time.Second
+	// hedgeAfter is how long a write may go without an answer until it is made once more.
+	hedgeAfter = 600 * time.Millisecond
 	// idleTimeout is how long an unused connection is kept. Warm uses each more often.
 	idleTimeout = 5 * time.Minute
 	// spare connections are for reads beside the writes.
@@ -46,7 +50,14 @@ type Client struct {
 	api     *ec2.Client
 	http    *gate
 	options Options
+	// adaptive is the SDK's own way to repeat reads; writes are repeated by the plan.
+	adaptive aws.Retryer
+	// entries are those of prefix lists, by version. Only ReadLists uses it, of which there is one at a time.
+	entries map[listVersion][]netip.Prefix
 }
+
+// patiently lets a call be repeated by the SDK, within its deadline.
+func (c *Client) patiently(o *ec2.Options) { o.Retryer = c.adaptive }
 
 // Open makes a client. It makes no call, but the default chain may read files.
 func Open(ctx context.Context, o Options) (*Client, error) {
@@ -59,13 +70,18 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		return nil, fmt.Errorf("load the AWS configuration: it has an HTTP client of type %T", cfg.HTTPClient)
 	}
 	transport := buildable.GetTransport()
-	http := &gate{transport: transport, client: http.Client{
+	http := &gate{transport: transport, second: transport.Clone(), client: http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	return &Client{
 		options: o,
 		http:    http,
+		adaptive: retry.NewAdaptiveMode(func(a *retry.AdaptiveModeOptions) {
+			a.StandardOptions = append(a.StandardOptions, func(s *retry.StandardOptions) {
+				s.MaxAttempts, s.MaxBackoff = 2, callTimeout/4
+			})
+		}),
 		api: ec2.NewFromConfig(cfg, func(e *ec2.Options) {
 			e.HTTPClient = http
 			e.Retryer = aws.NopRetryer{}
@@ -74,7 +90,10 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 }
 
 // Close closes the connections that are not in use.
-func (c *Client) Close() { c.http.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.transport.CloseIdleConnections()
+	c.http.second.CloseIdleConnections()
+}
 
 // load reads the SDK's default configuration, with a pool of connections large enough that parallel
 // calls do not wait for TLS handshakes.
@@ -84,6 +103,9 @@ func load(ctx context.Context, region string, parallel int, log *slog.Logger) (a
 		t.MaxIdleConnsPerHost = parallel + spare
 		t.IdleConnTimeout = idleTimeout
 		t.TLSHandshakeTimeout = callTimeout
+		// One connection for all calls would make all wait for one lost packet.
+		t.ForceAttemptHTTP2 = false
+		t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 		if t.TLSClientConfig == nil {
 			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -115,7 +116,7 @@ func open(t *testing.T) (*ec2.Client, *calls) {
 }
 
 func write(verb plan.Verb, table string, destination netip.Prefix, eni string) plan.Write {
-	return plan.Write{Key: plan.Key{Table: table, Destination: destination}, Verb: verb, Interface: eni, Epoch: 1, Attempt: 1}
+	return plan.Write{Key: plan.Key{Table: table, Destination: plan.To(destination)}, Verb: verb, Interface: eni, Epoch: 1, Attempt: 1}
 }
 
 func always() bool { return true }
@@ -138,12 +139,13 @@ func TestReadTables(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 	want := plan.Table{
-		netip.MustParsePrefix("10.0.0.0/16"):   {Kind: plan.Other, Target: "local"},
-		pods:                                   {Kind: plan.Interface, Target: "eni-1", Instance: "i-1"},
-		other:                                  {Kind: plan.Other, Target: "tgw-1"},
-		netip.MustParsePrefix("100.66.0.0/16"): {Kind: plan.Interface, Target: "eni-gone", Blackhole: true},
+		plan.To(netip.MustParsePrefix("10.0.0.0/16")): {Kind: plan.Other, Target: "local"},
+		plan.To(pods):  {Kind: plan.Interface, Target: "eni-1", Instance: "i-1"},
+		plan.To(other): {Kind: plan.Other, Target: "tgw-1"},
+		plan.To(netip.MustParsePrefix("100.66.0.0/16")): {Kind: plan.Interface, Target: "eni-gone", Blackhole: true},
+		plan.To(netip.MustParsePrefix("fd00::/64")):     {Kind: plan.Interface, Target: "eni-1", Instance: "i-1"},
 	}
-	if fmt.Sprint(got.Tables["rtb-1"]) != fmt.Sprint(want) {
+	if !maps.Equal(got.Tables["rtb-1"], want) || got.Account != "123456789012" {
 		t.Errorf("got %+v, want %+v", got.Tables["rtb-1"], want)
 	}
 	if n := s.CallCounts()["DescribeRouteTables"]; n != 1 {
@@ -167,7 +169,7 @@ func TestReadTablesInPages(t *testing.T) {
 	if len(calls.all) != 3 { // 200 ids in two pages, and the rest
 		t.Errorf("calls: %v", calls.all)
 	}
-	s.FailNext("DescribeRouteTables", "RequestLimitExceeded", 1)
+	s.FailNext("DescribeRouteTables", "RequestLimitExceeded", 2) // once more than the SDK tries
 	if got := client.ReadTables(t.Context(), ids); got.Outcome != plan.Throttled || len(got.Absent) != 0 {
 		t.Errorf("got %+v", got)
 	}
@@ -206,7 +208,7 @@ func TestOutcomes(t *testing.T) {
 		{"throttled otherwise", write(plan.Replace, "rtb-1", pods, "eni-0"), armed("", "Throttling"), plan.Throttled},
 		{"denied", write(plan.Replace, "rtb-1", pods, "eni-0"), armed("", "UnauthorizedOperation"), plan.Denied},
 		{"broken", write(plan.Replace, "rtb-1", pods, "eni-0"), armed("", "InternalError"), plan.Unknown},
-		{"absurd", write(plan.Replace, "rtb-1", pods, "eni-0"), armed("", "IncorrectState"), plan.Failed},
+		{"absurd", write(plan.Replace, "rtb-1", pods, "eni-0"), armed("", "IncorrectState"), plan.Busy},
 		{"local route", write(plan.Replace, "rtb-1", netip.MustParsePrefix("10.0.0.0/16"), "eni-0"), nil, plan.Failed},
 		{"lost reply", write(plan.Replace, "rtb-1", pods, "eni-0"), func(s *cloud) { s.LoseNext("", 1) }, plan.Unknown},
 	} {

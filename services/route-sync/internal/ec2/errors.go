@@ -30,6 +30,8 @@ func resultOf(action string, err error) plan.Result {
 	if errors.As(err, &api) {
 		r := plan.Result{Outcome: outcomeOf(api, err), Detail: action + ": " + api.ErrorCode() + ": " + message(api)}
 		switch r.Outcome {
+		case plan.Done:
+			return plan.Result{}
 		case plan.Denied:
 			r.Detail += "; grant ec2:" + action + " to the gateway's role"
 		case plan.Quota:
@@ -65,6 +67,12 @@ func outcomeOf(api smithy.APIError, err error) plan.Outcome {
 		return plan.NoTable
 	case strings.EqualFold(code, "InvalidNetworkInterfaceID.NotFound"):
 		return plan.NoInterface
+	case strings.EqualFold(code, "InvalidPrefixListID.NotFound"):
+		return plan.NoList
+	case code == "IncorrectState", code == "PrefixListVersionMismatch":
+		return plan.Busy
+	case code == "DryRunOperation":
+		return plan.Done
 	case code == "RouteLimitExceeded":
 		return plan.Quota
 	case throttling(code):

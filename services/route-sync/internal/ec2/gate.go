@@ -18,6 +18,8 @@ import (
 type gate struct {
 	client    http.Client
 	transport *http.Transport
+	// second is for calls made once more: its connections are others.
+	second *http.Transport
 	// endpoint is where the last request went.
 	endpoint atomic.Pointer[url.URL]
 }
@@ -38,7 +40,18 @@ func (g *gate) Do(r *http.Request) (*http.Response, error) {
 		return nil, errFenced
 	}
 	g.endpoint.Store(r.URL)
-	return g.client.Do(r)
+	client := g.client
+	if r.Context().Value(elsewhereKey{}) != nil {
+		client.Transport = g.second
+	}
+	return client.Do(r)
+}
+
+type elsewhereKey struct{}
+
+// elsewhere makes requests under the context use other connections than those without it.
+func elsewhere(ctx context.Context) context.Context {
+	return context.WithValue(ctx, elsewhereKey{}, true)
 }
 
 // Warm makes n connections to the API's endpoint exist and be fresh, so that n calls at once wait for no

@@ -25,7 +25,7 @@ const (
 func (c *Client) ReadTables(ctx context.Context, ids []string) plan.ReadResult {
 	result := plan.ReadResult{Tables: make(map[string]plan.Table)}
 	for chunk := range slices.Chunk(ids, maxFilterValues) {
-		if result.Result = c.readChunk(ctx, chunk, result.Tables); result.Outcome != plan.Done {
+		if result.Result = c.readChunk(ctx, chunk, &result); result.Outcome != plan.Done {
 			return result
 		}
 		for _, id := range chunk {
@@ -37,22 +37,23 @@ func (c *Client) ReadTables(ctx context.Context, ids []string) plan.ReadResult {
 	return result
 }
 
-func (c *Client) readChunk(ctx context.Context, ids []string, tables map[string]plan.Table) plan.Result {
+func (c *Client) readChunk(ctx context.Context, ids []string, into *plan.ReadResult) plan.Result {
 	pages := ec2.NewDescribeRouteTablesPaginator(c.api, &ec2.DescribeRouteTablesInput{
 		Filters:    []types.Filter{{Name: aws.String("route-table-id"), Values: ids}},
 		MaxResults: aws.Int32(maxPage),
 	})
 	for pages.HasMorePages() {
 		var page *ec2.DescribeRouteTablesOutput
-		result := c.call(ctx, DescribeRouteTables, func(ctx context.Context) (err error) {
-			page, err = pages.NextPage(ctx)
+		result := c.call(ctx, plan.DescribeRouteTables, func(ctx context.Context) (err error) {
+			page, err = pages.NextPage(ctx, c.patiently)
 			return err
 		})
 		if result.Outcome != plan.Done {
 			return result
 		}
 		for _, t := range page.RouteTables {
-			tables[aws.ToString(t.RouteTableId)] = tableOf(t.Routes)
+			into.Tables[aws.ToString(t.RouteTableId)] = tableOf(t.Routes)
+			into.Account = aws.ToString(t.OwnerId)
 		}
 	}
 	return plan.Result{Outcome: plan.Done}
@@ -70,25 +71,40 @@ func (c *Client) call(ctx context.Context, action string, do func(context.Contex
 	return c.ended(span, action, resultOf(action, do(ctx)))
 }
 
-// tableOf keeps the routes with an IPv4 destination. A static route hides one that a virtual private
-// gateway propagated for the same destination, as it does for packets.
+// tableOf is a table by destination. A static route hides one that a virtual private gateway propagated for the same
+// destination, as it does for packets.
 func tableOf(routes []types.Route) plan.Table {
 	table := make(plan.Table, len(routes))
 	for _, r := range routes {
-		destination, err := netip.ParsePrefix(aws.ToString(r.DestinationCidrBlock))
-		if err != nil {
-			continue // IPv6, or a prefix list
-		}
-		if _, static := table[destination.Masked()]; static && r.Origin == types.RouteOriginEnableVgwRoutePropagation {
+		d, ok := destinationOf(r)
+		if !ok {
 			continue
 		}
-		table[destination.Masked()] = routeOf(r)
+		if _, static := table[d]; static && r.Origin == types.RouteOriginEnableVgwRoutePropagation {
+			continue
+		}
+		table[d] = routeOf(r)
 	}
 	return table
 }
 
+func destinationOf(r types.Route) (plan.Destination, bool) {
+	if id := aws.ToString(r.DestinationPrefixListId); id != "" {
+		return plan.ToList(id), true
+	}
+	for _, text := range []*string{r.DestinationCidrBlock, r.DestinationIpv6CidrBlock} {
+		if cidr, err := netip.ParsePrefix(aws.ToString(text)); err == nil {
+			return plan.To(cidr), true
+		}
+	}
+	return plan.Destination{}, false
+}
+
 func routeOf(r types.Route) plan.Route {
-	route := plan.Route{Kind: plan.Other, Blackhole: r.State == types.RouteStateBlackhole}
+	route := plan.Route{
+		Kind: plan.Other, Blackhole: r.State == types.RouteStateBlackhole,
+		Propagated: r.Origin == types.RouteOriginEnableVgwRoutePropagation,
+	}
 	if eni := aws.ToString(r.NetworkInterfaceId); eni != "" {
 		route.Kind, route.Target, route.Instance = plan.Interface, eni, aws.ToString(r.InstanceId)
 		return route
@@ -110,25 +126,40 @@ func routeOf(r types.Route) plan.Route {
 func (c *Client) Owners(ctx context.Context, ids []string) (map[string]plan.Owner, plan.Result) {
 	owners := make(map[string]plan.Owner)
 	for chunk := range slices.Chunk(ids, maxFilterValues) {
-		var answer *ec2.DescribeNetworkInterfacesOutput
-		result := c.call(ctx, DescribeNetworkInterfaces, func(ctx context.Context) (err error) {
-			answer, err = c.api.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{
-				Filters: []types.Filter{{Name: aws.String("network-interface-id"), Values: chunk}},
-			})
-			return err
-		})
+		interfaces, result := c.interfaces(ctx, chunk)
 		if result.Outcome != plan.Done {
 			return nil, result
 		}
-		for _, i := range answer.NetworkInterfaces {
-			owners[aws.ToString(i.NetworkInterfaceId)] = plan.Owner{Exists: true, Gateway: tagged(i.TagSet)}
+		for _, i := range interfaces {
+			owners[aws.ToString(i.NetworkInterfaceId)] = plan.Owner{Exists: true, Gateway: tagged(i.TagSet, plan.GatewayTag)}
 		}
 	}
 	return owners, plan.Result{Outcome: plan.Done}
 }
 
-func tagged(tags []types.Tag) bool {
+// Inspect looks up the source/destination check of an interface.
+func (c *Client) Inspect(ctx context.Context, eni string) (exists, on bool, result plan.Result) {
+	interfaces, result := c.interfaces(ctx, []string{eni})
+	if result.Outcome != plan.Done || len(interfaces) == 0 {
+		return false, false, result
+	}
+	return true, aws.ToBool(interfaces[0].SourceDestCheck), result
+}
+
+func (c *Client) interfaces(ctx context.Context, ids []string) ([]types.NetworkInterface, plan.Result) {
+	var answer *ec2.DescribeNetworkInterfacesOutput
+	result := c.call(ctx, plan.DescribeNetworkInterfaces, func(ctx context.Context) (err error) {
+		answer, err = c.api.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{Filters: filter("network-interface-id", ids)}, c.patiently)
+		return err
+	})
+	if result.Outcome != plan.Done {
+		return nil, result
+	}
+	return answer.NetworkInterfaces, result
+}
+
+func tagged(tags []types.Tag, key string) bool {
 	return slices.ContainsFunc(tags, func(t types.Tag) bool {
-		return aws.ToString(t.Key) == plan.GatewayTag && aws.ToString(t.Value) == "true"
+		return aws.ToString(t.Key) == key && aws.ToString(t.Value) == "true"
 	})
 }

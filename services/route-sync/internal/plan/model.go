@@ -10,10 +10,42 @@ import (
 // GatewayTag marks, with the value "true", the network interfaces of gateways.
 const GatewayTag = "eks-hybrid-nodes-gateway"
 
-// Key names a route: its table's id and its destination, masked.
+// Destination is where a route applies: a CIDR, masked, or a managed prefix list by its id. It is
+// comparable, and exactly one field is set.
+type Destination struct {
+	CIDR netip.Prefix
+	List string
+}
+
+// To is the destination of a CIDR.
+func To(cidr netip.Prefix) Destination { return Destination{CIDR: cidr.Masked()} }
+
+// ToList is the destination of a prefix list.
+func ToList(id string) Destination { return Destination{List: id} }
+
+func (d Destination) String() string {
+	if d.List != "" {
+		return d.List
+	}
+	return d.CIDR.String()
+}
+
+// ParseDestination reads what String writes.
+func ParseDestination(text string) (Destination, error) {
+	if strings.HasPrefix(text, "pl-") {
+		return ToList(text), nil
+	}
+	cidr, err := netip.ParsePrefix(text)
+	if err != nil || cidr != cidr.Masked() {
+		return Destination{}, fmt.Errorf("%q is neither a CIDR such as 100.64.0.0/16 nor the id of a prefix list such as pl-0123456789abcdef0", text)
+	}
+	return To(cidr), nil
+}
+
+// Key names a route: its table's id and its destination.
 type Key struct {
 	Table       string
-	Destination netip.Prefix
+	Destination Destination
 }
 
 func (k Key) String() string { return k.Table + " " + k.Destination.String() }
@@ -39,10 +71,13 @@ type Route struct {
 	Instance string
 	// Blackhole says that the target cannot take traffic.
 	Blackhole bool
+	// Propagated says that a virtual private gateway made it: it cannot be replaced, but a static
+	// route to the same destination overrides it.
+	Propagated bool
 }
 
 // Table is what a route table says about destinations; what is not in it has no route.
-type Table map[netip.Prefix]Route
+type Table map[Destination]Route
 
 // Leadership is what election says about one shard.
 type Leadership struct {
@@ -56,7 +91,21 @@ type Leadership struct {
 	Holder string
 	// Converged says that the holder's routes are in place.
 	Converged bool
+	// Departure says whether this gateway is leaving.
+	Departure Departure
 }
+
+// Departure says whether this gateway is leaving.
+type Departure uint8
+
+const (
+	// Staying means: it is not.
+	Staying Departure = iota
+	// Leaving means: it was told to stop, and another gateway may take over.
+	Leaving
+	// Last means: the installation is being removed and nobody is left to take over.
+	Last
+)
 
 // Outcome says how a call to EC2 ended.
 type Outcome uint8
@@ -72,6 +121,10 @@ const (
 	NoTable
 	// NoInterface means: the network interface does not exist.
 	NoInterface
+	// NoList means: the prefix list does not exist.
+	NoList
+	// Busy means: the prefix list is being changed, or was since it was read; nothing happened.
+	Busy
 	// Throttled means: EC2 refuses for now; nothing happened.
 	Throttled
 	// Denied means: the credentials lack a permission.
@@ -87,7 +140,7 @@ const (
 )
 
 func (o Outcome) String() string {
-	names := [...]string{"ok", "no-route", "exists", "no-table", "no-interface", "throttled", "denied", "quota", "unknown", "failed", "fenced"}
+	names := [...]string{"ok", "no-route", "exists", "no-table", "no-interface", "no-list", "busy", "throttled", "denied", "quota", "unknown", "failed", "fenced"}
 	if int(o) < len(names) {
 		return names[o]
 	}
@@ -107,6 +160,8 @@ func (o Outcome) Failure() bool {
 type Result struct {
 	Outcome Outcome
 	Detail  string
+	// Hedges are the further calls that were made because the first was slow to answer.
+	Hedges int
 }
 
 // ReadResult is what a read of route tables brought.
@@ -115,6 +170,8 @@ type ReadResult struct {
 	Tables map[string]Table
 	// Absent are those that EC2 does not have.
 	Absent []string
+	// Account is the AWS account that the tables belong to.
+	Account string
 	Result
 }
 
@@ -140,14 +197,11 @@ const (
 	Replace Verb = iota
 	// Create is CreateRoute.
 	Create
+	// Delete is DeleteRoute.
+	Delete
 )
 
-func (v Verb) String() string {
-	if v == Create {
-		return "create"
-	}
-	return "replace"
-}
+func (v Verb) String() string { return [...]string{"replace", "create", "delete"}[v] }
 
 // Reason says why a route is written.
 type Reason uint8
@@ -159,12 +213,20 @@ const (
 	Drift
 	// Reassert means: what was written a moment ago does not seem to stand.
 	Reassert
+	// Adoption means: an operator let us have the route.
+	Adoption
+	// Leftover means: other routes of ours have taken the route's traffic.
+	Leftover
+	// Purge means: the gateways leave for good.
+	Purge
 )
 
-func (r Reason) String() string { return [...]string{"takeover", "drift", "reassert"}[r] }
+func (r Reason) String() string {
+	return [...]string{"takeover", "drift", "reassert", "adoption", "leftover", "purge"}[r]
+}
 
 type (
-	// Write points one route to Interface. WriteDone reports its end.
+	// Write points one route to Interface, or deletes it. WriteDone reports its end.
 	Write struct {
 		Key
 		Verb      Verb
@@ -174,6 +236,8 @@ type (
 		// Attempt counts the calls for this route since it was last in place.
 		Attempt int
 		Reason  Reason
+		// Hedge allows for the call to be made once more when its answer is late.
+		Hedge bool
 	}
 	// Read reads all tables. ReadDone reports its end. There is one at a time.
 	Read struct {
@@ -193,6 +257,9 @@ func (Lookup) action() {}
 func (Cancel) action() {}
 
 func (w Write) String() string {
+	if w.Verb == Delete {
+		return fmt.Sprintf("%s %s epoch %d attempt %d (%s)", w.Verb, w.Key, w.Epoch, w.Attempt, w.Reason)
+	}
 	return fmt.Sprintf("%s %s -> %s epoch %d attempt %d (%s)", w.Verb, w.Key, w.Interface, w.Epoch, w.Attempt, w.Reason)
 }
 func (r Read) String() string   { return "read " + strings.Join(r.Tables, " ") }
@@ -229,4 +296,6 @@ type Status struct {
 	Detail string
 	// Epoch is the epoch under which this gateway last wrote or verified the route.
 	Epoch uint64
+	// Gone says that there is nothing to tell about it any more.
+	Gone bool
 }

@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -52,6 +55,59 @@ func (s *State) classify(r Route) (class, string) {
 		return unclear, ""
 	}
 	return foreign, "points to " + r.Target + ", which is not known as a gateway's interface" + remedy
+}
+
+// judge is classify for a route in its place: a leftover is also foreign when its traffic is not all ours, and
+// operators may give foreign ones up.
+func (s *State) judge(r *route) (class, string) {
+	class, why := s.classify(r.seen)
+	d := r.key.Destination
+	exact := r.wanted || slices.ContainsFunc(s.config.Destinations, func(own netip.Prefix) bool { return d == To(own) })
+	switch {
+	case class == foreign && !r.wanted && r.seen.Propagated:
+		return foreign, "takes traffic of a pod network and was propagated by " + r.seen.Target + "; it is left alone"
+	case (class == foreign || class == unclear) && (s.config.Adopt && exact || r.adopted == r.seen.Target && r.adopted != ""):
+		return ours, ""
+	case r.wanted:
+		return class, why
+	case class == foreign:
+		return foreign, "takes traffic of a pod network: it " + why
+	case class == ours && d.List != "" && !s.inside(d.List):
+		if r.here(s.config.Interface) {
+			return class, why
+		}
+		return foreign, "leads to " + r.seen.Target + ", for a prefix list with entries outside of the pod networks; it is left alone"
+	}
+	return class, why
+}
+
+// inside tells whether all entries of a list are within the destinations.
+func (s *State) inside(list string) bool {
+	return !slices.ContainsFunc(s.lists.known[list].Entries, func(e netip.Prefix) bool {
+		return !slices.ContainsFunc(s.config.Destinations, func(own netip.Prefix) bool { return within(e, own) })
+	})
+}
+
+// Adopt lets a route be replaced although what it leads to now is not a gateway. The error says why that cannot be.
+func (s *State) Adopt(k Key) error {
+	r := s.byKey[k]
+	switch {
+	case s.acting == 0:
+		return errors.New("this gateway does not lead: ask the one that does")
+	case r == nil:
+		return fmt.Errorf("%s is no route of this gateway, and takes no traffic of its pod networks", k)
+	}
+	class, _ := s.judge(r)
+	switch {
+	case !r.known || class != foreign:
+		return fmt.Errorf("%s is not in conflict", k)
+	case r.seen.Propagated && !r.wanted:
+		return fmt.Errorf("%s was propagated by %s, and can be neither replaced nor deleted", k, r.seen.Target)
+	}
+	r.adopted, r.reason = r.seen.Target, Adoption
+	r.forgive()
+	s.touch(r)
+	return nil
 }
 
 // looking is when to look up which interfaces.

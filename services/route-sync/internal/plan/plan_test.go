@@ -41,7 +41,7 @@ func TestNoMoreThanParallelWrites(t *testing.T) {
 	r.reads(to("eni-other"))
 	r.observe(2, "eni-me")
 	var writes []Write
-	for _, a := range r.state.Next(r.now) {
+	for _, a := range r.actions() {
 		writes = append(writes, a.(Write))
 	}
 	if len(writes) != 3 {
@@ -229,7 +229,7 @@ func TestOneFailureHoldsUpNobody(t *testing.T) {
 		r.reads(to("eni-other"))
 		r.observe(2, "eni-me")
 		var writes []Write
-		for _, a := range r.state.Next(r.now) {
+		for _, a := range r.actions() {
 			writes = append(writes, a.(Write))
 		}
 		for _, w := range writes {
@@ -249,7 +249,7 @@ func TestOneFailureHoldsUpNobody(t *testing.T) {
 		}
 		r.now = r.state.Wake()
 		retries := 0
-		for _, a := range r.state.Next(r.now) {
+		for _, a := range r.actions() {
 			if w, is := a.(Write); is && w.Attempt == 2 {
 				retries++
 				r.done(w, Done)
@@ -277,7 +277,7 @@ func TestThrottlingSlowsDownAndRecovers(t *testing.T) {
 	tokens, at := 10.0, r.now // EC2's bucket, smaller
 	calls, throttled := 0, 0
 	for r.state.Converged() == 0 {
-		actions := r.state.Next(r.now)
+		actions := r.actions()
 		for _, a := range actions {
 			switch a := a.(type) {
 			case Write:

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -18,22 +19,29 @@ type reading struct {
 // want asks for a read at the given time or earlier.
 func (r *reading) want(at time.Duration) { r.at = min(r.at, at) }
 
-func (r *reading) wake() time.Duration {
+// readWake is when the next read may begin.
+func (s *State) readWake() time.Duration {
+	due := s.read.at
 	switch {
-	case r.busy:
+	case s.read.busy:
 		return never
-	case len(r.verify) > 0:
-		return min(r.at, r.verify[0])
+	case len(s.read.verify) > 0:
+		due = min(due, s.read.verify[0])
 	}
-	return r.at
+	return max(due, s.reads.ready(0))
 }
 
-func (r *reading) start(now, interval time.Duration) bool {
-	if now < r.wake() {
+func (s *State) startRead(now time.Duration) bool {
+	if now < s.readWake() {
 		return false
 	}
-	r.busy, r.at = true, now+interval
-	r.verify = slices.DeleteFunc(r.verify, func(at time.Duration) bool { return at <= now })
+	s.reads.spend(now)
+	wait := s.config.Interval
+	if s.reads.ready(reserveTakeovers) > now {
+		wait *= 2 // some reads are kept for the next takeover
+	}
+	s.read.busy, s.read.at = true, now+wait
+	s.read.verify = slices.DeleteFunc(s.read.verify, func(at time.Duration) bool { return at <= now })
 	return true
 }
 
@@ -44,9 +52,13 @@ func (s *State) ReadDone(read Read, result ReadResult, now time.Duration) {
 	for _, t := range result.Absent {
 		s.missing[t] = true
 	}
-	for t := range result.Tables {
+	for t, table := range result.Tables {
 		delete(s.missing, t)
+		if read.Began >= s.readsFrom {
+			s.tables[t] = table
+		}
 	}
+	s.account = cmp.Or(result.Account, s.account)
 	for _, r := range s.routes {
 		if slices.Contains(result.Absent, r.key.Table) {
 			r.placed, r.rewrite, r.known, r.seen = false, false, false, Route{}
@@ -57,8 +69,15 @@ func (s *State) ReadDone(read Read, result ReadResult, now time.Duration) {
 		if !was || r.writing || read.Began < max(r.endedAt, s.readsFrom) {
 			continue
 		}
-		s.see(r, table[r.key.Destination], read.Began, now)
+		if r.wanted {
+			s.see(r, table[r.key.Destination], read.Began, now)
+		} else {
+			s.seeLeftover(r, table[r.key.Destination], read.Began, now)
+		}
 	}
+	s.noticeLists(now)
+	s.planProbes(now)
+	s.arrange(now)
 	s.lookup.want(s.unclear(now), now)
 }
 
@@ -133,6 +152,36 @@ func (s *State) differs(r *route, seen Route, began, now time.Duration) {
 		}
 	}
 	s.touch(r)
+}
+
+// seeLeftover takes what a read says about a route that is not wanted.
+func (s *State) seeLeftover(r *route, seen Route, began, now time.Duration) {
+	stale := seen.Kind != Absent && r.goneAt != 0 && began < r.goneAt+settling ||
+		r.placed && seen.Target != s.config.Interface && began < r.placedAt+settling
+	if stale && r.differs == 0 {
+		// It takes two reads to believe that a write of a moment ago does not stand.
+		r.differs++
+		s.read.want(now + time.Second)
+		return
+	}
+	changed := !r.known || r.seen != seen
+	r.differs, r.goneAt = 0, 0
+	r.seen, r.known = seen, true
+	r.placed = r.placed && r.here(s.config.Interface)
+	if changed {
+		s.touch(r)
+	}
+}
+
+// noticeLists looks for prefix lists that tables have routes to and of which nothing is known yet.
+func (s *State) noticeLists(now time.Duration) {
+	strays := s.strays()
+	for _, id := range strays {
+		if _, known := s.lists.known[id]; !known && !slices.Contains(s.lists.strays, id) {
+			s.lists.at = min(s.lists.at, now)
+		}
+	}
+	s.lists.strays = strays
 }
 
 func (r *route) forgiveExceptBlackholes() {

@@ -116,7 +116,7 @@ func TestPersistentBlackholeIsReported(t *testing.T) {
 	calls := 0
 	for range 30 {
 		r.wait(interval)
-		for _, a := range r.state.Next(r.now) {
+		for _, a := range r.actions() {
 			switch a := a.(type) {
 			case Read:
 				r.read = a
@@ -182,7 +182,7 @@ func TestMissingTable(t *testing.T) {
 	r.next(readAll)
 	there := Table{}
 	for _, d := range r.state.config.Destinations {
-		there[d] = to("eni-other")
+		there[To(d)] = to("eni-other")
 	}
 	r.state.ReadDone(r.read, ReadResult{Tables: map[string]Table{"rtb-b": there}, Absent: []string{"rtb-a"}}, r.now)
 	r.observe(2, "eni-me")
@@ -227,7 +227,7 @@ func TestReadsHaveBackOff(t *testing.T) {
 	r := newRig(t, one)
 	reads, end := 0, r.now+time.Minute
 	for r.now < end {
-		for range r.state.Next(r.now) {
+		for range r.actions() {
 			reads++
 			r.state.ReadDone(Read{Began: r.now}, ReadResult{Result: Result{Outcome: Throttled, Detail: "slow down"}}, r.now)
 		}
@@ -266,7 +266,7 @@ func TestTakenForForeignUntilTagged(t *testing.T) {
 	r.conditions(Conflict)
 	for range 7 {
 		r.wait(interval)
-		for _, a := range r.state.Next(r.now) {
+		for _, a := range r.actions() {
 			if read, is := a.(Read); is {
 				r.read = read
 				r.reads(to("eni-x"))
@@ -275,7 +275,7 @@ func TestTakenForForeignUntilTagged(t *testing.T) {
 	}
 	r.state.LookupDone(Lookup{Interfaces: []string{"eni-x"}}, map[string]Owner{"eni-x": {Exists: true, Gateway: true}}, Result{}, r.now)
 	found := false
-	for _, a := range r.state.Next(r.now) {
+	for _, a := range r.actions() {
 		found = found || strings.HasPrefix(a.String(), "replace rtb-a")
 	}
 	if !found {

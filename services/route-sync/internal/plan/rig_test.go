@@ -41,7 +41,7 @@ func (r *rig) next(want ...string) []Write {
 	r.t.Helper()
 	var got []string
 	var writes []Write
-	for _, a := range r.state.Next(r.now) {
+	for _, a := range r.actions() {
 		got = append(got, a.String())
 		switch a := a.(type) {
 		case Write:
@@ -54,6 +54,22 @@ func (r *rig) next(want ...string) []Write {
 		r.t.Fatalf("at %s the actions are\n\t%s\nwant\n\t%s", r.now-time.Hour, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 	return writes
+}
+
+// actions are those of Next but for what check_test.go and probe_test.go are about.
+func (r *rig) actions() []Action {
+	var actions []Action
+	for _, a := range r.state.Next(r.now) {
+		switch a := a.(type) {
+		case Inspect:
+			r.state.InspectDone(a, true, false, Result{}, r.now)
+		case Probe:
+			r.state.ProbeDone(a, Result{}, r.now)
+		default:
+			actions = append(actions, a)
+		}
+	}
+	return actions
 }
 
 func (r *rig) wait(d time.Duration) { r.now += d }
@@ -82,7 +98,7 @@ func (r *rig) reads(route Route) {
 		tables[t] = Table{}
 		for _, d := range r.state.config.Destinations {
 			if route.Kind != Absent {
-				tables[t][d] = route
+				tables[t][To(d)] = route
 			}
 		}
 	}

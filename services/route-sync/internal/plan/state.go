@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -23,15 +24,40 @@ type Config struct {
 	Shard string
 	// Interface is this gateway's own network interface, where the routes shall point.
 	Interface string
-	// Every one of Destinations is wanted in every one of Tables.
+	// Every one of Destinations is wanted in every one of Tables, by the prefix lists or else by itself.
 	Tables       []string
 	Destinations []netip.Prefix
+	Lists        Lists
+	// Floating, if valid, is one more destination, wanted in FloatingTables, and by itself.
+	Floating       netip.Prefix
+	FloatingTables []string
 	// Gateways are further network interfaces known to be gateways'.
 	Gateways []string
+	// Adopt lets foreign routes to exactly a destination be replaced.
+	Adopt bool
+	// RemoveLast removes what is ours once election says that this gateway is the last.
+	RemoveLast bool
+	// ManageCheck lets the source/destination check of Interface be switched off.
+	ManageCheck bool
+	// Region is the AWS region, for the names of resources.
+	Region string
 	// Interval is the time between two reads.
 	Interval time.Duration
 	// Parallel is how many writes may be under way at once.
 	Parallel int
+	// Bucket limits writes.
+	Bucket Bucket
+}
+
+// AllTables are the ids of all tables, each once.
+func (c Config) AllTables() []string {
+	tables := slices.Clone(c.Tables)
+	for _, t := range c.FloatingTables {
+		if !slices.Contains(tables, t) {
+			tables = append(tables, t)
+		}
+	}
+	return tables
 }
 
 // State is all that route-sync knows and intends for one shard.
@@ -41,9 +67,16 @@ type State struct {
 	gateways map[string]bool
 	// owners is what is known about other interfaces.
 	owners map[string]verdict
-	// routes are in the order in which they are written: the tables take turns.
-	routes []*route
-	byKey  map[Key]*route
+	// routes are the wanted ones, wantedCount many, in the order in which they are written: the tables
+	// take turns; then the leftovers.
+	routes      []*route
+	wantedCount int
+	byKey       map[Key]*route
+	gone        []Key
+	// uncarried says that there are destinations for which no route is wanted yet.
+	uncarried bool
+	// tables are what was read last.
+	tables map[string]Table
 	// missing are the tables that EC2 does not have.
 	missing map[string]bool
 
@@ -51,6 +84,8 @@ type State struct {
 	epoch      uint64
 	active     bool
 	validUntil time.Duration
+	// deaf says that the stream from election is down: whatever it said may have changed.
+	deaf bool
 	// heldSince is when this gateway was told that it holds the record under epoch;
 	// held is the epoch for which that was last so.
 	heldSince time.Duration
@@ -63,54 +98,24 @@ type State struct {
 	holderConverged bool
 	// acting is the epoch under which writes are handed out, 0 for none.
 	acting uint64
+	// retired says that routes are to be removed rather than made; purged that this is for good, and
+	// removed that none of ours is left.
+	retired, purged, removed bool
 
 	writing int // writes under way
 	writeAt time.Duration
+	budget  budget // of writes
+	reads   budget
 	pace    pace
 	read    reading
 	lookup  looking
+	lists   listing
+	check   checking
+	probes  probing
+	account string
 
 	changed    []*route
 	allChanged bool
-}
-
-// route is one route, as it is wanted by the shard's holder.
-type route struct {
-	key Key
-	// seen is what the table said last, or what was written since; known says that it means anything.
-	seen  Route
-	known bool
-
-	// placed says that the route points here, by our own write or by a read under the epoch held;
-	// placedAt is when.
-	placed   bool
-	placedAt time.Duration
-	// epoch is the one under which it was last placed or seen in place.
-	epoch uint64
-	// differs counts the reads in a row that contradict placed.
-	differs int
-	// blackholes counts the times in a row that the route was found dead although it points here.
-	blackholes int
-	// rewrite asks for a write although placed.
-	rewrite bool
-
-	writing   bool
-	startedAt time.Duration
-	endedAt   time.Duration // when the last write ended
-	attempt   int
-	reason    Reason
-	missed    bool // ReplaceRoute found nothing
-	insist    bool // then CreateRoute found something: replace, whatever is seen
-	// existsUntil is how long a read that does not show the route is taken for stale, because
-	// CreateRoute found one.
-	existsUntil time.Duration
-	doubts      int
-
-	failures int
-	failure  string
-	retryAt  time.Duration
-
-	changed bool
 }
 
 // New is the state before anything is known.
@@ -120,19 +125,16 @@ func New(c Config) *State {
 		gateways: map[string]bool{c.Interface: true},
 		owners:   make(map[string]verdict),
 		byKey:    make(map[Key]*route),
+		tables:   make(map[string]Table),
 		missing:  make(map[string]bool),
 		writeAt:  never,
+		budget:   newBudget(c.Bucket),
+		reads:    newBudget(readBudget(len(c.AllTables()), c.Interval)),
 	}
 	for _, g := range c.Gateways {
 		s.gateways[g] = true
 	}
-	for _, d := range c.Destinations {
-		for _, t := range c.Tables {
-			r := &route{key: Key{Table: t, Destination: d}}
-			s.routes = append(s.routes, r)
-			s.byKey[r.key] = r
-		}
-	}
+	s.arrange(0)
 	s.allChanged = true
 	return s
 }
@@ -143,9 +145,14 @@ func (s *State) Observe(l Leadership, now time.Duration) {
 		s.gateways[l.Holder] = true
 		s.allChanged = true
 	}
-	if l.Shard != s.config.Shard || l.Epoch < s.epoch || l.Epoch == 0 {
+	if l.Shard != s.config.Shard {
 		return
 	}
+	s.deaf = false
+	if l.Epoch < s.epoch || l.Epoch == 0 {
+		return
+	}
+	s.retire(s.purged || s.config.RemoveLast && l.Departure == Last)
 	if l.Active && !s.heard {
 		s.readFirst(now)
 	}
@@ -166,6 +173,27 @@ func (s *State) Forget() {
 	s.active, s.validUntil = false, 0
 }
 
+// Disconnect says that the stream from election is down. Nothing is undone, and nothing written until it is back.
+func (s *State) Disconnect() { s.deaf = true }
+
+// Purge makes this gateway remove what is the gateways' own while it leads, and make no route any more.
+func (s *State) Purge() {
+	s.purged = true
+	s.retire(true)
+}
+
+func (s *State) retire(retired bool) {
+	if s.retired == retired {
+		return
+	}
+	s.retired, s.allChanged, s.removed, s.converged = retired, true, false, false
+	for _, r := range s.routes {
+		r.forgive()
+		r.rewrite, r.insist, r.missed = false, false, false
+		r.reason = Takeover
+	}
+}
+
 // takeOver makes all routes due. The exception is an epoch that follows directly on one of our
 // own: nobody else can have written in between.
 func (s *State) takeOver(now time.Duration) {
@@ -178,9 +206,10 @@ func (s *State) takeOver(now time.Duration) {
 		}
 	}
 	s.held, s.heldSince = s.epoch, now
-	s.converged = false
+	s.converged, s.removed = false, false
 	s.allChanged = true
 	s.read.verify = nil
+	s.check.want(now)
 }
 
 // readFirst forgets what was read, because this process started while its gateway was already
@@ -193,40 +222,9 @@ func (s *State) readFirst(now time.Duration) {
 	s.read.want(now)
 }
 
-// forgive drops the memory of failures, so that the next write is made at once.
-func (r *route) forgive() {
-	r.attempt, r.failures, r.failure, r.retryAt, r.blackholes = 0, 0, "", 0, 0
-}
-
-// place notes that the route points here.
-func (s *State) place(r *route, now time.Duration) {
-	black := r.blackholes
-	r.forgive()
-	r.blackholes = black
-	r.placed, r.placedAt, r.epoch = true, now, s.epoch
-	r.seen, r.known = Route{Kind: Interface, Target: s.config.Interface}, true
-	r.rewrite, r.insist, r.missed, r.existsUntil, r.doubts, r.differs = false, false, false, 0, 0, 0
-	s.touch(r)
-}
-
-// fail notes why the route is not in place and when to try again.
-func (s *State) fail(r *route, detail string, now time.Duration, wait backoff) {
-	r.failures++
-	r.placed, r.rewrite = false, false
-	r.failure, r.retryAt = detail, now+wait.after(r.failures)
-	s.touch(r)
-}
-
-func (s *State) touch(r *route) {
-	if !r.changed {
-		r.changed = true
-		s.changed = append(s.changed, r)
-	}
-}
-
 // permitted is the epoch under which writes may be made now; 0 for none.
 func (s *State) permitted(now time.Duration) uint64 {
-	if s.active && now < s.validUntil {
+	if s.active && !s.deaf && now < s.validUntil {
 		return s.epoch
 	}
 	return 0
@@ -235,6 +233,8 @@ func (s *State) permitted(now time.Duration) uint64 {
 // Next returns what is to be done now. The actions are under way once they are returned.
 func (s *State) Next(now time.Duration) []Action {
 	var actions []Action
+	s.budget.refill(now)
+	s.reads.refill(now)
 	if epoch := s.permitted(now); epoch != s.acting {
 		if s.acting != 0 {
 			actions = append(actions, Cancel{Epoch: s.acting})
@@ -244,18 +244,24 @@ func (s *State) Next(now time.Duration) []Action {
 	if s.acting != 0 {
 		actions = append(actions, s.writes(now)...)
 	}
-	if began := s.read.start(now, s.config.Interval); began {
-		actions = append(actions, Read{Tables: s.config.Tables, Began: now})
+	if s.startRead(now) {
+		actions = append(actions, Read{Tables: s.config.AllTables(), Began: now})
 	}
 	if l, due := s.lookup.start(now); due {
+		s.reads.spend(now)
 		actions = append(actions, l)
+	}
+	for _, next := range []func(time.Duration) (Action, bool){s.listAction, s.checkAction, s.probeAction} {
+		if a, due := next(now); due {
+			actions = append(actions, a)
+		}
 	}
 	return actions
 }
 
 // Wake is the time at which Next has something new to return although nothing happened.
 func (s *State) Wake() time.Duration {
-	wake := min(s.read.wake(), s.lookup.wake())
+	wake := min(s.readWake(), s.lookup.wake(), s.listWake(), s.checkWake(), s.probeWake())
 	if s.acting != 0 {
 		wake = min(wake, s.validUntil, s.writeAt)
 	}
@@ -264,7 +270,7 @@ func (s *State) Wake() time.Duration {
 
 // Validity is the epoch under which writes may be made and the time until which that holds.
 func (s *State) Validity() (epoch uint64, until time.Duration) {
-	if !s.active {
+	if !s.active || s.deaf {
 		return s.epoch, 0
 	}
 	return s.epoch, s.validUntil
@@ -273,49 +279,23 @@ func (s *State) Validity() (epoch uint64, until time.Duration) {
 // Converged is the epoch under which this gateway acts and has seen every route that is not in
 // conflict acknowledged by EC2; 0 when that is not so.
 func (s *State) Converged() uint64 {
-	if s.acting != 0 && s.converged {
+	if s.acting != 0 && s.converged && !s.retired {
 		return s.acting
 	}
 	return 0
 }
 
-// Changed returns the status of the routes of which it changed since the last call.
-func (s *State) Changed() []Status {
-	routes := s.changed
-	if s.allChanged {
-		routes = s.routes
-	}
-	statuses := make([]Status, 0, len(routes))
-	for _, r := range routes {
-		statuses = append(statuses, s.status(r))
-	}
-	for _, r := range s.changed {
-		r.changed = false
-	}
-	s.changed, s.allChanged = s.changed[:0], false
-	return statuses
-}
+// Policy prints the least IAM policy that the gateway's role needs.
+func (s *State) Policy() string { return Policy(s.config, s.account) }
 
-func (s *State) status(r *route) Status {
-	st := Status{Key: r.key, Target: r.seen.Target, Epoch: r.epoch}
-	class, reason := s.classify(r.seen)
-	switch {
-	case s.acting == 0:
-		st.Condition = Unowned
-	case r.placed:
-		st.Condition = InSync
-	case s.missing[r.key.Table]:
-		st.Condition, st.Detail = Errored, "route table "+r.key.Table+" does not exist in this account and region; correct --route-tables"
-	case r.known && class == foreign:
-		st.Condition, st.Detail = Conflict, reason
-	case r.failure != "":
-		st.Condition, st.Detail = Errored, r.failure
-	case !r.known && s.read.failure != "":
-		st.Condition, st.Detail = Errored, s.read.failure
-	case r.known && class == unclear && s.lookup.failure != "":
-		st.Condition, st.Detail = Errored, s.lookup.failure
-	default:
-		st.Condition = Pending
+// Wanted is how many routes are wanted.
+func (s *State) Wanted() int { return s.wantedCount }
+
+// Removed is the epoch under which this gateway acts and has removed all that is the gateways' own; 0 when that
+// is not so.
+func (s *State) Removed() uint64 {
+	if s.acting != 0 && s.retired && s.removed {
+		return s.acting
 	}
-	return st
+	return 0
 }

@@ -117,7 +117,7 @@ func (w *world) keys() []Key {
 	var keys []Key
 	for t := range walkTables {
 		for d := range walkDestinations {
-			keys = append(keys, Key{fmt.Sprintf("rtb-%d", t), netip.PrefixFrom(netip.AddrFrom4([4]byte{100, byte(64 + d), 0, 0}), 16)})
+			keys = append(keys, Key{fmt.Sprintf("rtb-%d", t), To(netip.PrefixFrom(netip.AddrFrom4([4]byte{100, byte(64 + d), 0, 0}), 16))})
 		}
 	}
 	return keys
@@ -298,7 +298,7 @@ func (g *gateway) start() {
 			c.Tables = append(c.Tables, k.Table)
 		}
 		if len(c.Destinations) < walkDestinations {
-			c.Destinations = append(c.Destinations, k.Destination)
+			c.Destinations = append(c.Destinations, k.Destination.CIDR)
 		}
 	}
 	g.state = New(c)
@@ -317,6 +317,8 @@ func (g *gateway) step() {
 			g.read(a)
 		case Lookup:
 			g.lookup(a)
+		case Inspect:
+			g.later(g.w.between(5*time.Millisecond, 300*time.Millisecond), func() { g.state.InspectDone(a, true, false, Result{}, g.w.now) })
 		case Cancel:
 			for _, abandon := range g.inFlight {
 				g.w.after(0, abandon)

@@ -1,73 +1,172 @@
 package plan
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// step is what is to be done about one route.
+type step struct {
+	due     bool
+	verb    Verb
+	reason  Reason
+	reserve float64
+	// open says that the route does not lead where it shall, and nobody else is to blame.
+	open bool
+}
 
 // writes returns the writes to start now, and notes when the next one is due.
 func (s *State) writes(now time.Duration) []Action {
 	var actions []Action
 	s.writeAt = never
-	open := false
-	for _, r := range s.routes {
-		if r.placed && !r.rewrite {
+	open, due := s.uncarried && !s.retired, 0
+	for _, r := range s.order(now) {
+		next := s.step(r)
+		open = open || next.open
+		if r.writing || !next.due {
 			continue
 		}
-		if r.writing {
-			open = open || !r.placed
-			continue
-		}
+		due++
 		if s.writing >= s.config.Parallel {
 			// The end of a write is what happens next.
 			s.writeAt = never
 			return actions
 		}
-		writable, conflict := s.writable(r)
-		open = open || !r.placed && !conflict
-		if !writable {
-			continue
-		}
-		if at := max(r.retryAt, s.pace.next); at > now {
+		if at := max(r.retryAt, s.pace.next, s.budget.ready(next.reserve)); at > now {
 			s.writeAt = min(s.writeAt, at)
 			continue
 		}
-		actions = append(actions, s.write(r, now))
+		actions = append(actions, s.write(r, next, now))
 	}
-	if len(actions) == 0 && s.writeAt == never && s.writing == 0 {
+	if due == 0 && s.writing == 0 {
 		s.pace.idle(now)
 	}
-	if !open && !s.converged {
+	s.concluded(open, now)
+	return actions
+}
+
+// concluded notes that nothing is left to be done, unless something is open.
+func (s *State) concluded(open bool, now time.Duration) {
+	switch {
+	case s.retired:
+		_, lists := s.listRemoval()
+		busy := s.lists.writing || slices.ContainsFunc(s.ownLists(), func(l PrefixList) bool { return l.Busy }) || s.config.Lists.used() && !s.lists.read
+		s.removed = !open && !lists && !busy
+	case !open && !s.converged:
 		s.converged = true
 		for _, after := range verifications() {
 			s.read.verify = append(s.read.verify, now+after)
 		}
 	}
-	return actions
 }
 
-// writable tells whether the route may be written as far as its target goes, or is in conflict.
-func (s *State) writable(r *route) (writable, conflict bool) {
-	if !r.known || s.missing[r.key.Table] {
-		return false, false
+func (s *State) ownLists() []PrefixList {
+	var own []PrefixList
+	for _, l := range s.lists.known {
+		if l.Owned {
+			own = append(own, l)
+		}
 	}
-	class, _ := s.classify(r.seen)
-	switch class {
-	case absent, ours:
-		return true, false
-	case foreign:
-		return false, true
-	}
-	return false, false
+	return own
 }
 
-func (s *State) write(r *route, now time.Duration) Write {
+// order is the routes as they are to be written: the tables take turns, so that none holds the others up; but one
+// table after the other when there are not tokens enough for all of them at once, so that the first tables, which
+// ought to be the busiest, are whole soon.
+func (s *State) order(now time.Duration) []*route {
+	if s.budget.Burst == 0 || s.converged {
+		return s.routes
+	}
+	due := 0
+	for _, r := range s.routes {
+		if !r.writing && s.step(r).due {
+			due++
+		}
+	}
+	if s.budget.ready(0) <= now && s.budget.tokens >= float64(due) {
+		return s.routes
+	}
+	tables := make(map[string]int)
+	for i, t := range s.config.AllTables() {
+		tables[t] = i
+	}
+	routes := slices.Clone(s.routes)
+	slices.SortStableFunc(routes, func(a, b *route) int { return cmp.Compare(tables[a.key.Table], tables[b.key.Table]) })
+	return routes
+}
+
+// step decides about one route.
+func (s *State) step(r *route) step {
+	class, _ := s.judge(r)
+	switch {
+	case s.missing[r.key.Table]:
+		return step{open: r.wanted && !s.retired}
+	case s.retired:
+		return s.removal(r, class)
+	case !r.wanted:
+		return s.leftover(r, class)
+	case r.placed && !r.rewrite:
+		return step{}
+	case !r.known:
+		return step{open: !r.placed}
+	}
+	next := step{due: class == absent || class == ours, reason: r.reason, open: !r.placed && class != foreign}
+	if (r.seen.Kind == Absent || r.seen.Propagated) && !r.insist {
+		next.verb = Create
+	}
+	if r.reason != Takeover {
+		next.reserve = reserveDrift
+	}
+	return next
+}
+
+// removal decides when the gateways leave for good.
+func (s *State) removal(r *route, class class) step {
+	return step{
+		due: r.known && class == ours, verb: Delete, reason: Purge,
+		open: !r.known || class == ours || class == unclear,
+	}
+}
+
+// leftover decides about a route that is not wanted. It goes once other routes of ours carry all of its traffic, and
+// until then leads here like them.
+func (s *State) leftover(r *route, class class) step {
+	here := r.here(s.config.Interface)
+	switch {
+	case !r.known:
+		return step{open: true}
+	case class == unclear:
+		return step{open: true}
+	case class != ours:
+		return step{}
+	case len(r.covers) > 0 && !slices.ContainsFunc(r.covers, func(c *route) bool { return !c.placed }):
+		return step{due: true, verb: Delete, reason: Leftover, reserve: reserveOther, open: !here}
+	case here:
+		return step{}
+	case len(r.covers) > 0 && !slices.ContainsFunc(r.covers, func(c *route) bool { return !s.promising(c) }):
+		return step{open: true} // about to go
+	}
+	return step{due: true, verb: Replace, reason: r.reason, open: true}
+}
+
+// promising tells whether a wanted route is, or is about to be, in place.
+func (s *State) promising(r *route) bool {
+	class, _ := s.judge(r)
+	return r.placed || r.known && r.failures == 0 && !s.missing[r.key.Table] && (class == absent || class == ours)
+}
+
+func (s *State) write(r *route, next step, now time.Duration) Write {
 	r.writing, r.startedAt = true, now
 	r.attempt++
 	s.writing++
+	s.budget.spend(now)
 	s.pace.started(now)
-	w := Write{Key: r.key, Interface: s.config.Interface, Epoch: s.acting, Attempt: r.attempt, Reason: r.reason}
-	if r.seen.Kind == Absent && !r.insist {
-		w.Verb = Create
+	return Write{
+		Key: r.key, Verb: next.verb, Interface: s.config.Interface, Epoch: s.acting, Attempt: r.attempt, Reason: next.reason,
+		// When all writes under way were made again, the bucket would still not be empty.
+		Hedge: s.budget.Burst == 0 || s.budget.tokens >= float64(s.writing),
 	}
-	return w
 }
 
 // WriteDone takes the end of a write.
@@ -75,17 +174,26 @@ func (s *State) WriteDone(w Write, result Result, now time.Duration) {
 	r := s.byKey[w.Key]
 	r.writing = false
 	s.writing--
+	s.budget.extra(result.Hedges, now)
 	if result.Outcome == Fenced {
 		return
 	}
 	r.endedAt = now
 	if result.Outcome == Throttled {
+		s.budget.empty(now)
 		s.pace.throttled(r.startedAt, now)
 	} else {
 		s.pace.accepted(r.startedAt)
 	}
 	if w.Epoch != s.epoch {
 		// It says nothing about what was written since under the newer epoch.
+		return
+	}
+	if w.Verb == Delete && (result.Outcome == Done || result.Outcome == NoRoute) {
+		r.forgive()
+		r.placed, r.rewrite, r.adopted = false, false, ""
+		r.seen, r.known, r.goneAt, r.differs = Route{}, true, now, 0
+		s.touch(r)
 		return
 	}
 	switch result.Outcome {
@@ -101,7 +209,7 @@ func (s *State) WriteDone(w Write, result Result, now time.Duration) {
 		s.allChanged = true
 	case Throttled:
 		r.attempt-- // EC2 has not even looked at it
-	case Denied, Quota, NoInterface:
+	case Denied, Quota, NoInterface, NoList:
 		s.fail(r, result.Detail, now, stubborn())
 	default:
 		s.fail(r, result.Detail, now, transient())

@@ -21,8 +21,19 @@ type EC2 interface {
 	ReadTables(ctx context.Context, ids []string) plan.ReadResult
 	// Owners looks network interfaces up.
 	Owners(ctx context.Context, ids []string) (map[string]plan.Owner, plan.Result)
-	// Write writes one route if open still says yes at the last moment.
+	// ReadLists reads prefix lists by id, and the gateways' own by name. There is one such call at a time.
+	ReadLists(ctx context.Context, ids, names []string) ([]plan.PrefixList, plan.Result)
+	// Inspect looks up whether a network interface exists and its source/destination check is on.
+	Inspect(ctx context.Context, eni string) (exists, on bool, result plan.Result)
+	// Probe asks whether a permission is there.
+	Probe(ctx context.Context, p plan.Probe) plan.Result
+
+	// Write writes one route, WriteList one prefix list, SwitchOff the check of an interface, if open still says
+	// yes at the last moment.
 	Write(ctx context.Context, w plan.Write, open func() bool) plan.Result
+	WriteList(ctx context.Context, w plan.WriteList, open func() bool) (id string, result plan.Result)
+	SwitchOff(ctx context.Context, w plan.SwitchOff, open func() bool) plan.Result
+
 	// Warm makes n connections ready to use.
 	Warm(ctx context.Context, n int) error
 }
@@ -33,8 +44,11 @@ type Config struct {
 	EC2  EC2
 	// Now reads CLOCK_BOOTTIME.
 	Now func() time.Duration
-	// Publish tells an item's new value. The trace of ctx goes with it.
+	// Self says who this gateway is.
+	Self Interface
+	// Publish tells an item's new value, Retract that there is none any more. The trace of ctx goes with it.
 	Publish func(ctx context.Context, key string, item Item)
+	Retract func(ctx context.Context, key string)
 	// Readable is called when a read of the tables has ended, with the reason if it failed.
 	Readable func(failure string)
 	Log      *slog.Logger
@@ -52,8 +66,13 @@ type Loop struct {
 	tenure   *tenure
 	takeover takeover
 	told     map[plan.Key]plan.Status
-	toldOver uint64 // the epoch of the convergence that was published
+	toldOver Convergence
+	toldSelf Interface
+	toldLack map[plan.Permission]bool
 	warming  bool
+	requests chan func()
+	purges   []chan<- Purged
+	stopped  chan struct{}
 }
 
 // tenure is the time in which this gateway may write under one epoch.
@@ -73,19 +92,25 @@ func (t *tenure) open() bool {
 // New makes a loop and publishes the state of the routes, of which nothing is known yet.
 func New(ctx context.Context, c Config) *Loop {
 	l := &Loop{
-		c:     c,
-		state: plan.New(c.Plan),
-		ended: make(chan func(time.Duration), c.Plan.Parallel),
-		told:  make(map[plan.Key]plan.Status),
+		c:        c,
+		state:    plan.New(c.Plan),
+		ended:    make(chan func(time.Duration), c.Plan.Parallel),
+		told:     make(map[plan.Key]plan.Status),
+		toldLack: make(map[plan.Permission]bool),
+		requests: make(chan func()),
+		stopped:  make(chan struct{}),
 	}
 	l.publish(ctx)
-	c.Publish(ctx, ConvergenceKey(c.Plan.Shard), Convergence{Shard: c.Plan.Shard})
+	l.toldOver = Convergence{Shard: c.Plan.Shard}
+	c.Publish(ctx, ConvergenceKey(c.Plan.Shard), l.toldOver)
+	l.self(ctx)
 	return l
 }
 
 // Run works until ctx ends. Routes stay as they are then.
 func (l *Loop) Run(ctx context.Context, leadership <-chan feed.Update[plan.Leadership]) error {
 	ctx, cancel := context.WithCancel(ctx)
+	defer close(l.stopped)
 	defer l.calls.Wait()
 	defer cancel()
 	defer func() { l.takeover.abandon("the process stops") }()
@@ -100,6 +125,8 @@ func (l *Loop) Run(ctx context.Context, leadership <-chan feed.Update[plan.Leade
 		case done := <-l.ended:
 			done(l.c.Now())
 			l.drain()
+		case request := <-l.requests:
+			request()
 		case <-timer.C:
 		}
 		l.step(ctx)
@@ -126,6 +153,9 @@ func (l *Loop) step(ctx context.Context) {
 	}
 	l.publish(ctx)
 	l.converged(ctx)
+	l.self(ctx)
+	l.permissions(ctx)
+	l.answerPurges()
 }
 
 func (l *Loop) start(ctx context.Context, action plan.Action) {
@@ -141,6 +171,43 @@ func (l *Loop) start(ctx context.Context, action plan.Action) {
 		l.call(ctx, func(ctx context.Context) func(time.Duration) {
 			owners, result := l.c.EC2.Owners(ctx, a.Interfaces)
 			return func(now time.Duration) { l.state.LookupDone(a, owners, result, now) }
+		})
+	case plan.ReadLists:
+		l.call(l.takeover.context(ctx), func(ctx context.Context) func(time.Duration) {
+			lists, result := l.c.EC2.ReadLists(ctx, a.IDs, a.Names)
+			return func(now time.Duration) {
+				l.state.ReadListsDone(a, lists, result, now)
+				l.failed("prefix lists could not be read", result)
+			}
+		})
+	case plan.Inspect:
+		l.call(l.takeover.context(ctx), func(ctx context.Context) func(time.Duration) {
+			exists, on, result := l.c.EC2.Inspect(ctx, a.Interface)
+			return func(now time.Duration) {
+				l.state.InspectDone(a, exists, on, result, now)
+				l.failed("network interface could not be read", result)
+			}
+		})
+	case plan.Probe:
+		l.call(ctx, func(ctx context.Context) func(time.Duration) {
+			result := l.c.EC2.Probe(ctx, a)
+			return func(now time.Duration) { l.state.ProbeDone(a, result, now) }
+		})
+	case plan.WriteList:
+		l.act(ctx, a.Epoch, func(ctx context.Context, open func() bool) func(time.Duration) {
+			id, result := l.c.EC2.WriteList(ctx, a, open)
+			return func(now time.Duration) {
+				l.state.WriteListDone(a, id, result, now)
+				l.wroteList(a, result)
+			}
+		})
+	case plan.SwitchOff:
+		l.act(ctx, a.Epoch, func(ctx context.Context, open func() bool) func(time.Duration) {
+			result := l.c.EC2.SwitchOff(ctx, a, open)
+			return func(now time.Duration) {
+				l.state.SwitchOffDone(a, result, now)
+				l.failed("source/destination check could not be switched off", result)
+			}
 		})
 	case plan.Cancel:
 		if l.tenure != nil && l.tenure.epoch == a.Epoch {
@@ -160,15 +227,20 @@ func (l *Loop) call(ctx context.Context, do func(context.Context) func(time.Dura
 }
 
 func (l *Loop) write(ctx context.Context, w plan.Write) {
-	t := l.tenureOf(ctx, w.Epoch)
-	within := l.takeover.context(t.ctx)
-	l.call(ctx, func(context.Context) func(time.Duration) {
-		result := l.c.EC2.Write(within, w, t.open)
+	l.act(ctx, w.Epoch, func(within context.Context, open func() bool) func(time.Duration) {
+		result := l.c.EC2.Write(within, w, open)
 		return func(now time.Duration) {
 			l.state.WriteDone(w, result, now)
 			l.wrote(ctx, w, result)
 		}
 	})
+}
+
+// act is call for what changes something, which ends when the epoch does. open says whether it may still begin.
+func (l *Loop) act(ctx context.Context, epoch uint64, do func(ctx context.Context, open func() bool) func(time.Duration)) {
+	t := l.tenureOf(ctx, epoch)
+	within := l.takeover.context(t.ctx)
+	l.call(ctx, func(context.Context) func(time.Duration) { return do(within, t.open) })
 }
 
 // tenureOf is the tenure of the epoch under which the plan acts now.
@@ -197,6 +269,20 @@ func (l *Loop) wrote(ctx context.Context, w plan.Write, result plan.Result) {
 	}
 }
 
+func (l *Loop) wroteList(w plan.WriteList, result plan.Result) {
+	l.failed("prefix list could not be changed", result)
+	if result.Outcome == plan.Done {
+		l.c.Log.Info("prefix list is being changed", "change", w.String(), telemetry.KeyEpoch, w.Epoch)
+	}
+}
+
+// failed tells of a call that did not succeed.
+func (l *Loop) failed(what string, result plan.Result) {
+	if result.Outcome.Failure() {
+		l.c.Log.Warn(what, keyOutcome, result.Outcome.String(), telemetry.KeyError, result.Detail)
+	}
+}
+
 func (l *Loop) read(ctx context.Context, r plan.Read, result plan.ReadResult, now time.Duration) {
 	l.state.ReadDone(r, result, now)
 	l.c.Readable(result.Detail)
@@ -212,7 +298,7 @@ func (l *Loop) read(ctx context.Context, r plan.Read, result plan.ReadResult, no
 // warm prepares the connections of a takeover while this gateway stands by.
 func (l *Loop) warm(ctx context.Context) {
 	l.warming = true
-	n := min(l.c.Plan.Parallel, len(l.c.Plan.Tables)*len(l.c.Plan.Destinations))
+	n := min(l.c.Plan.Parallel, l.state.Wanted())
 	l.call(ctx, func(ctx context.Context) func(time.Duration) {
 		err := l.c.EC2.Warm(ctx, n)
 		return func(time.Duration) {
@@ -228,6 +314,7 @@ func (l *Loop) warm(ctx context.Context) {
 func (l *Loop) observe(ctx context.Context, u feed.Update[plan.Leadership]) {
 	switch {
 	case u.Lost != nil:
+		l.state.Disconnect()
 		l.c.Log.Warn("leadership stream is down, routes stay as they are", telemetry.KeyError, u.Lost)
 	case u.Snapshot != nil:
 		if _, known := u.Snapshot[l.c.Plan.Shard]; !known {

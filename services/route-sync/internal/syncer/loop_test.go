@@ -24,6 +24,8 @@ import (
 // cloud is EC2 as the loop sees it: one answer for every call, after a while.
 type cloud struct {
 	latency time.Duration
+	// checked says that the source/destination check is on.
+	checked bool
 
 	mu     sync.Mutex
 	target string
@@ -39,7 +41,7 @@ func (c *cloud) ReadTables(ctx context.Context, ids []string) plan.ReadResult {
 	defer c.mu.Unlock()
 	tables := map[string]plan.Table{}
 	for _, id := range ids {
-		tables[id] = plan.Table{destination(0): {Kind: plan.Interface, Target: c.target}}
+		tables[id] = plan.Table{plan.To(destination(0)): {Kind: plan.Interface, Target: c.target}}
 	}
 	return plan.ReadResult{Tables: tables}
 }
@@ -48,18 +50,44 @@ func (c *cloud) Owners(context.Context, []string) (map[string]plan.Owner, plan.R
 	return nil, plan.Result{}
 }
 
-func (c *cloud) Warm(context.Context, int) error { return nil }
+func (c *cloud) ReadLists(context.Context, []string, []string) ([]plan.PrefixList, plan.Result) {
+	return nil, plan.Result{}
+}
 
-func (c *cloud) Write(ctx context.Context, w plan.Write, open func() bool) plan.Result {
-	ctx, span := c.tracer.Start(ctx, "call")
-	defer span.End()
+func (c *cloud) Inspect(context.Context, string) (exists, on bool, result plan.Result) {
+	return true, c.checked, plan.Result{}
+}
+
+func (c *cloud) Probe(context.Context, plan.Probe) plan.Result { return plan.Result{} }
+
+func (c *cloud) WriteList(_ context.Context, w plan.WriteList, open func() bool) (string, plan.Result) {
+	return "pl-1", c.after(w.String(), open)
+}
+
+func (c *cloud) SwitchOff(_ context.Context, w plan.SwitchOff, open func() bool) plan.Result {
+	return c.after(w.String(), open)
+}
+
+// after is what happens to a call after the decision to make it.
+func (c *cloud) after(call string, open func() bool) plan.Result {
 	time.Sleep(c.stall) // whatever happens: not even its context wakes it
 	if !open() {
 		return plan.Result{Outcome: plan.Fenced}
 	}
 	c.mu.Lock()
-	c.sent = append(c.sent, w.String())
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	c.sent = append(c.sent, call)
+	return plan.Result{}
+}
+
+func (c *cloud) Warm(context.Context, int) error { return nil }
+
+func (c *cloud) Write(ctx context.Context, w plan.Write, open func() bool) plan.Result {
+	ctx, span := c.tracer.Start(ctx, "call")
+	defer span.End()
+	if result := c.after(w.String(), open); result.Outcome == plan.Fenced {
+		return result
+	}
 	if !wait(ctx, c.latency) {
 		return plan.Result{Outcome: plan.Unknown, Detail: "abandoned"}
 	}
@@ -119,7 +147,7 @@ func run(t *testing.T, ec2 *cloud, body func(*bench)) {
 				Shard: "default", Interface: "eni-a", Tables: []string{"rtb-1", "rtb-2", "rtb-3"}, Destinations: []netip.Prefix{destination(0)},
 				Gateways: []string{"eni-b"}, Interval: 10 * time.Second, Parallel: 2,
 			},
-			EC2: ec2, Now: b.now, Publish: b.publish, Readable: func(string) {},
+			EC2: ec2, Now: b.now, Publish: b.publish, Retract: b.retract, Readable: func(string) {},
 			Log: slog.New(slog.DiscardHandler), Tracer: ec2.tracer, Metrics: metrics,
 		})
 		done := make(chan error)
@@ -136,6 +164,12 @@ func (b *bench) publish(ctx context.Context, key string, item syncer.Item) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.published[key], b.traces[key] = item, trace.SpanContextFromContext(ctx)
+}
+
+func (b *bench) retract(_ context.Context, key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.published, key)
 }
 
 func (b *bench) convergence() uint64 {

@@ -84,3 +84,10 @@ func (m *Metrics) moved(from, to plan.Condition, known bool) {
 	}
 	m.routes[to]++
 }
+
+// left notes that a route in a state is no longer of interest.
+func (m *Metrics) left(from plan.Condition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.routes[from]--
+}

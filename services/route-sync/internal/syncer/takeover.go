@@ -54,7 +54,7 @@ func (l *Loop) follow(cause context.Context, epoch uint64, until time.Duration) 
 	if !active || l.takeover.epoch == epoch {
 		return
 	}
-	routes := len(l.c.Plan.Tables) * len(l.c.Plan.Destinations)
+	routes := l.state.Wanted()
 	_, span := l.c.Tracer.Start(cause, "routes.takeover", trace.WithAttributes(
 		attribute.String(telemetry.KeyShard, l.c.Plan.Shard),
 		attribute.Int64(telemetry.KeyEpoch, int64(epoch)),
@@ -64,23 +64,61 @@ func (l *Loop) follow(cause context.Context, epoch uint64, until time.Duration) 
 	l.c.Log.Info("takeover begins", telemetry.KeyShard, l.c.Plan.Shard, telemetry.KeyEpoch, epoch, "routes", routes)
 }
 
-// converged tells when all routes are in place, and when that is no longer so.
+// converged tells when all routes are in place, or removed, and when that is no longer so.
 func (l *Loop) converged(ctx context.Context) {
-	epoch := l.state.Converged()
-	if epoch == l.toldOver {
+	now := Convergence{Shard: l.c.Plan.Shard, Epoch: l.state.Converged()}
+	if removed := l.state.Removed(); removed != 0 {
+		now.Epoch, now.Removed = removed, true
+	}
+	if now == l.toldOver {
 		return
 	}
-	l.toldOver = epoch
-	ctx = l.takeover.context(ctx)
-	l.c.Publish(ctx, ConvergenceKey(l.c.Plan.Shard), Convergence{Shard: l.c.Plan.Shard, Epoch: epoch})
-	if epoch == 0 || l.takeover.span == nil {
+	l.toldOver = now
+	l.c.Publish(l.takeover.context(ctx), ConvergenceKey(now.Shard), now)
+	switch {
+	case now.Removed:
+		l.c.Log.Info("all that is the gateways' own was removed", telemetry.KeyShard, now.Shard, telemetry.KeyEpoch, now.Epoch)
+		fallthrough
+	case now.Epoch == 0, l.takeover.span == nil:
 		return
 	}
 	took := time.Since(l.takeover.began)
+	l.c.Metrics.tookOver(l.takeover.context(ctx), took)
 	l.takeover.span.End()
 	l.takeover.span = nil
-	l.c.Metrics.tookOver(ctx, took)
-	l.c.Log.Info("routes converged", telemetry.KeyShard, l.c.Plan.Shard, telemetry.KeyEpoch, epoch, "took", took.String())
+	l.c.Log.Info("routes converged", telemetry.KeyShard, now.Shard, telemetry.KeyEpoch, now.Epoch, "took", took.String())
+}
+
+// self tells what is known about this gateway's interface.
+func (l *Loop) self(ctx context.Context) {
+	now := l.c.Self
+	now.Check, now.Problem = l.state.Self()
+	if now == l.toldSelf {
+		return
+	}
+	if now.Problem != "" && now.Problem != l.toldSelf.Problem {
+		l.c.Log.Warn("this gateway's network interface is not as it must be", "eni", now.ID, telemetry.KeyReason, now.Problem)
+	}
+	l.toldSelf = now
+	l.c.Publish(ctx, InterfaceKey, now)
+}
+
+// permissions tells which permissions are missing.
+func (l *Loop) permissions(ctx context.Context) {
+	missing := make(map[plan.Permission]bool)
+	for _, p := range l.state.Missing() {
+		missing[p] = true
+		if !l.toldLack[p] {
+			l.c.Log.Warn("permission is missing", "action", p.Action, "resource", p.Resource)
+			l.c.Publish(ctx, PermissionKey(p), Permission(p))
+		}
+	}
+	for p := range l.toldLack {
+		if !missing[p] {
+			l.c.Retract(ctx, PermissionKey(p))
+		}
+	}
+	l.toldLack = missing
 }
 
 // publish tells the routes of which the status changed.
@@ -88,6 +126,14 @@ func (l *Loop) publish(ctx context.Context) {
 	for _, status := range l.state.Changed() {
 		before, known := l.told[status.Key]
 		if known && before == status {
+			continue
+		}
+		if status.Gone {
+			if known {
+				delete(l.told, status.Key)
+				l.c.Metrics.left(before.Condition)
+				l.c.Retract(l.takeover.context(ctx), RouteKey(status.Key))
+			}
 			continue
 		}
 		l.told[status.Key] = status

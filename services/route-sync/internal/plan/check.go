@@ -1,0 +1,157 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+)
+
+// recheckSelf is the time between two looks at this gateway's own interface while something is wrong with it.
+const recheckSelf = time.Minute
+
+// SourceDestCheck is whether EC2 drops what an interface sends or receives for others' addresses.
+type SourceDestCheck uint8
+
+const (
+	// CheckUnknown means: nobody has looked yet.
+	CheckUnknown SourceDestCheck = iota
+	// CheckOff means: it does not, as it must be for a gateway.
+	CheckOff
+	// CheckOn means: it does.
+	CheckOn
+)
+
+type (
+	// Inspect reads the source/destination check of this gateway's interface. InspectDone reports its end.
+	Inspect struct{ Interface string }
+	// SwitchOff switches it off. SwitchOffDone reports its end.
+	SwitchOff struct {
+		Interface string
+		Epoch     uint64
+	}
+)
+
+func (Inspect) action()   {}
+func (SwitchOff) action() {}
+
+func (i Inspect) String() string { return "inspect " + i.Interface }
+func (s SwitchOff) String() string {
+	return fmt.Sprintf("switch off the check of %s epoch %d", s.Interface, s.Epoch)
+}
+
+// checking is what is known about the check, and when to look again.
+type checking struct {
+	busy     bool
+	at       time.Duration
+	state    SourceDestCheck
+	absent   bool
+	failures int
+	failure  string // of the last look
+	refusal  string // of the last attempt to switch it off
+	retryAt  time.Duration
+}
+
+func (c *checking) want(at time.Duration) { c.at, c.retryAt = min(c.at, at), 0 }
+
+// checkAction is the next thing to do about the check, if any.
+func (s *State) checkAction(now time.Duration) (Action, bool) {
+	c := &s.check
+	if now < s.checkWake() {
+		return nil, false
+	}
+	c.busy = true
+	if s.switchDue() && now >= max(c.retryAt, s.pace.next, s.budget.ready(reserveTakeover)) {
+		s.budget.spend(now)
+		return SwitchOff{Interface: s.config.Interface, Epoch: s.acting}, true
+	}
+	c.at = never
+	s.reads.spend(now)
+	return Inspect{Interface: s.config.Interface}, true
+}
+
+// switchDue tells whether the check is to be switched off. That is a write, so it takes an epoch.
+func (s *State) switchDue() bool {
+	return s.acting != 0 && !s.retired && s.config.ManageCheck && s.check.state == CheckOn
+}
+
+func (s *State) checkWake() time.Duration {
+	c := &s.check
+	if c.busy {
+		return never
+	}
+	wake := c.at
+	if wake != never {
+		wake = max(wake, s.reads.ready(0))
+	}
+	if s.switchDue() {
+		wake = min(wake, max(c.retryAt, s.pace.next, s.budget.ready(reserveTakeover)))
+	}
+	return wake
+}
+
+// InspectDone takes the end of an Inspect.
+func (s *State) InspectDone(_ Inspect, exists, on bool, result Result, now time.Duration) {
+	c := &s.check
+	c.busy = false
+	if result.Outcome != Done {
+		c.failures++
+		c.failure = result.Detail
+		c.at = min(c.at, now+backoff{time.Second, recheckSelf}.after(c.failures))
+		return
+	}
+	c.failures, c.failure, c.absent = 0, "", !exists
+	c.state = CheckOff
+	if on || !exists {
+		c.state = CheckOn
+		c.at = min(c.at, now+recheckSelf)
+	}
+	if !exists {
+		c.state = CheckUnknown
+	}
+	if c.state == CheckOff {
+		c.refusal = ""
+	}
+}
+
+// SwitchOffDone takes the end of a SwitchOff.
+func (s *State) SwitchOffDone(_ SwitchOff, result Result, now time.Duration) {
+	c := &s.check
+	c.busy = false
+	if result.Outcome == Fenced {
+		return
+	}
+	s.budget.extra(result.Hedges, now)
+	switch result.Outcome {
+	case Done:
+		c.state, c.refusal = CheckOff, ""
+	case Throttled:
+		s.budget.empty(now)
+		s.pace.throttled(now, now)
+	default:
+		c.refusal = result.Detail
+		c.retryAt = now + stubborn().first
+		c.at = min(c.at, now+stubborn().first)
+	}
+}
+
+// Self is what is known about this gateway's own interface: its check, and what is wrong with it and how to mend it.
+func (s *State) Self() (check SourceDestCheck, problem string) {
+	c := &s.check
+	eni := s.config.Interface
+	remedy := "run: aws ec2 modify-network-interface-attribute --region " + s.config.Region +
+		" --network-interface-id " + eni + " --no-source-dest-check"
+	switch {
+	case c.absent:
+		return CheckUnknown, "network interface " + eni + " does not exist in this account and region; correct --eni"
+	case c.state == CheckOn && c.refusal != "":
+		return c.state, "EC2 drops what the gateway forwards, since the source/destination check of " + eni +
+			" is on and could not be switched off (" + c.refusal + "); " + remedy
+	case c.state == CheckOn && s.config.ManageCheck:
+		return c.state, "the source/destination check of " + eni + " is on; it is switched off when this gateway leads"
+	case c.state == CheckOn:
+		return c.state, "EC2 drops what the gateway forwards, since the source/destination check of " + eni +
+			" is on; " + remedy + ", or set --manage-source-dest-check"
+	case c.failure != "":
+		return c.state, "the source/destination check of " + eni + " cannot be read: " + c.failure
+	}
+	return c.state, ""
+}

@@ -1,0 +1,304 @@
+package plan
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// listing is what is known of prefix lists, and when to look again.
+type listing struct {
+	busy, writing bool
+	// read says that known is the truth, as of a read that began at began.
+	read  bool
+	began time.Duration
+	// known are by id.
+	known    map[string]PrefixList
+	at       time.Duration
+	changed  time.Duration // when the last write ended
+	retryAt  time.Duration
+	failures int // of writes, in a row
+	failure  string
+	// readFailures are those of reads, in a row.
+	readFailures int
+	readFailure  string
+	// strays are lists that tables have routes to and that nobody told us about.
+	strays []string
+}
+
+// needed tells whether there is a reason to know prefix lists at all.
+func (s *State) listsNeeded() bool {
+	return s.config.Lists.used() || len(s.lists.strays) > 0 || len(s.lists.known) > 0
+}
+
+// managed is the list that is ours for an address family: of several, the first.
+func (s *State) managed(ipv6 bool) (PrefixList, bool) {
+	name := s.listName(ipv6)
+	var found PrefixList
+	for _, l := range s.lists.known {
+		if name != "" && l.Owned && l.Name == name && l.IPv6 == ipv6 && (found.ID == "" || l.ID < found.ID) {
+			found = l
+		}
+	}
+	return found, found.ID != ""
+}
+
+func (s *State) listName(ipv6 bool) string {
+	names := s.config.Lists.ManagedNames()
+	switch {
+	case len(names) == 0:
+		return ""
+	case ipv6:
+		return names[1]
+	}
+	return names[0]
+}
+
+// wantedLists are the ids of the lists that every table shall have a route to.
+func (s *State) wantedLists() []string {
+	ids := slices.Clone(s.config.Lists.IDs)
+	for _, ipv6 := range []bool{false, true} {
+		if l, found := s.managed(ipv6); found && !l.Creating && len(s.entriesWanted(ipv6)) > 0 {
+			ids = append(ids, l.ID)
+		}
+	}
+	return ids
+}
+
+// entriesWanted are the destinations of an address family, in order.
+func (s *State) entriesWanted(ipv6 bool) []netip.Prefix {
+	var entries []netip.Prefix
+	for _, d := range s.config.Destinations {
+		if d.Addr().Is6() == ipv6 {
+			entries = append(entries, d)
+		}
+	}
+	slices.SortFunc(entries, netip.Prefix.Compare)
+	return entries
+}
+
+// listsUnderWay tells whether a managed list is about to carry what it does not carry yet.
+func (s *State) listsUnderWay() bool {
+	if s.config.Lists.Managed == "" || s.lists.failures > 0 {
+		return false
+	}
+	_, due := s.listWrite()
+	return due || s.lists.writing || slices.ContainsFunc(slices.Collect(maps.Values(s.lists.known)), func(l PrefixList) bool { return l.Owned && l.Busy })
+}
+
+// listAction is the next thing to do about prefix lists, if any.
+func (s *State) listAction(now time.Duration) (Action, bool) {
+	l := &s.lists
+	if l.busy || l.writing || !s.listsNeeded() {
+		return nil, false
+	}
+	if now >= max(l.at, s.reads.ready(0)) {
+		l.busy, l.began, l.at = true, now, now+listInterval
+		s.reads.spend(now)
+		ids := append(slices.Clone(s.config.Lists.IDs), l.strays...)
+		for id := range l.known {
+			ids = append(ids, id)
+		}
+		slices.Sort(ids)
+		return ReadLists{IDs: slices.Compact(ids), Names: s.config.Lists.ManagedNames()}, true
+	}
+	if s.acting == 0 || !l.read || now < l.retryAt || now < s.pace.next {
+		return nil, false
+	}
+	w, due := s.listWrite()
+	if !due || s.budget.ready(reserveOther) > now {
+		return nil, false
+	}
+	l.writing = true
+	s.budget.spend(now)
+	w.Epoch = s.acting
+	return w, true
+}
+
+func (s *State) listWake() time.Duration {
+	l := &s.lists
+	if l.busy || l.writing || !s.listsNeeded() {
+		return never
+	}
+	wake := max(l.at, s.reads.ready(0))
+	if s.acting != 0 && l.read {
+		if _, due := s.listWrite(); due {
+			wake = min(wake, max(l.retryAt, s.pace.next, s.budget.ready(reserveOther)))
+		}
+	}
+	return wake
+}
+
+// listWrite is the change that brings the managed lists in step.
+func (s *State) listWrite() (WriteList, bool) {
+	if !s.retired {
+		for _, ipv6 := range []bool{false, true} {
+			if w, due := s.listChange(ipv6); due {
+				return w, true
+			}
+		}
+	}
+	return s.listRemoval()
+}
+
+func (s *State) listChange(ipv6 bool) (WriteList, bool) {
+	want := s.entriesWanted(ipv6)
+	have, found := s.managed(ipv6)
+	switch {
+	case s.config.Lists.Managed == "" || len(want) == 0 || have.Busy:
+		return WriteList{}, false
+	case !found:
+		return WriteList{Verb: CreateList, Name: s.listName(ipv6), IPv6: ipv6, Add: want[:min(len(want), maxChange)], Max: len(want)}, true
+	}
+	w := WriteList{ID: have.ID, Name: have.Name, IPv6: ipv6, Version: have.Version}
+	for _, p := range want {
+		if !slices.Contains(have.Entries, p) {
+			w.Add = append(w.Add, p)
+		}
+	}
+	for _, p := range have.Entries {
+		if !slices.Contains(want, p) {
+			w.Remove = append(w.Remove, p)
+		}
+	}
+	if room := len(have.Entries) + len(w.Add); len(w.Add) > 0 && room > have.Max {
+		// Entries are added before others go, so there must be room for both.
+		return WriteList{Verb: ResizeList, ID: have.ID, Name: have.Name, IPv6: ipv6, Max: room}, true
+	}
+	switch {
+	case len(w.Add) > maxChange:
+		w.Remove = nil // not before all is added
+		w.Add = w.Add[:maxChange]
+	case len(w.Remove) > maxChange:
+		w.Remove = w.Remove[:maxChange]
+	case len(w.Add)+len(w.Remove) == 0:
+		// What is larger than it need be fills up the tables' quota.
+		return WriteList{Verb: ResizeList, ID: have.ID, Name: have.Name, IPv6: ipv6, Max: len(want)}, have.Max > len(want)
+	}
+	w.Verb = ModifyList
+	return w, true
+}
+
+// listRemoval deletes a list of ours that is not wanted, once no table has a route to it.
+func (s *State) listRemoval() (WriteList, bool) {
+	wanted := s.wantedLists()
+	for _, id := range slices.Sorted(maps.Keys(s.lists.known)) {
+		l := s.lists.known[id]
+		if !l.Owned || l.Busy || !s.retired && slices.Contains(wanted, id) || s.inUse(id) {
+			continue
+		}
+		return WriteList{Verb: DeleteList, ID: id, Name: l.Name, IPv6: l.IPv6}, true
+	}
+	return WriteList{}, false
+}
+
+// inUse tells whether a table has a route to a list, or may have one.
+func (s *State) inUse(list string) bool {
+	return slices.ContainsFunc(s.config.Tables, func(t string) bool {
+		table, read := s.tables[t]
+		r := s.byKey[Key{t, ToList(list)}]
+		switch {
+		case s.missing[t]:
+			return false
+		case r != nil && (r.known || r.writing):
+			return r.writing || r.seen.Kind != Absent
+		}
+		_, there := table[ToList(list)]
+		return !read || there
+	})
+}
+
+// ReadListsDone takes the end of a ReadLists. Lists that are not there do not exist.
+func (s *State) ReadListsDone(_ ReadLists, lists []PrefixList, result Result, now time.Duration) {
+	l := &s.lists
+	l.busy = false
+	if result.Outcome != Done {
+		l.readFailures++
+		l.readFailure = result.Detail
+		l.at = now + backoff{500 * time.Millisecond, listInterval}.after(l.readFailures)
+		s.arrange(now)
+		s.allChanged = true
+		return
+	}
+	l.readFailures, l.readFailure = 0, ""
+	if l.writing || l.began < l.changed {
+		l.at = now // what was written meanwhile may be missing
+		return
+	}
+	l.read = true
+	before := l.known
+	l.known = make(map[string]PrefixList)
+	for _, list := range lists {
+		l.known[list.ID] = list
+		if list.Busy {
+			l.at = min(l.at, now+listBusy)
+		}
+		if list.Owned && list.Failure != "" && before[list.ID].Busy {
+			s.listFailed(list.Name+": "+list.Failure, now, stubborn())
+		}
+	}
+	for id, list := range before {
+		// What was just created may not be seen yet.
+		if _, still := l.known[id]; !still && list.Owned && list.Creating && now < l.changed+2*settling {
+			l.known[id] = list
+			l.at = min(l.at, now+listBusy)
+		}
+	}
+	s.arrange(now)
+	s.allChanged = true
+}
+
+// WriteListDone takes the end of a WriteList; id is the new list's, for CreateList.
+func (s *State) WriteListDone(w WriteList, id string, result Result, now time.Duration) {
+	l := &s.lists
+	l.writing = false
+	if result.Outcome == Fenced {
+		return
+	}
+	l.changed = now
+	s.budget.extra(result.Hedges, now)
+	switch result.Outcome {
+	case Done, NoList:
+		l.failures, l.failure, l.retryAt = 0, "", 0
+		s.listWritten(w, id)
+	case Throttled:
+		s.budget.empty(now)
+		s.pace.throttled(now, now)
+	case Busy, Unknown:
+		// Look before the next try: a list that was made twice could not be told from the first.
+		l.read = false
+		l.retryAt = now + transient().first
+		if result.Outcome == Unknown {
+			s.listFailed(result.Detail, now, transient())
+		}
+	default:
+		s.listFailed(result.Detail, now, stubborn())
+	}
+	l.at = min(l.at, now+200*time.Millisecond)
+	s.arrange(now)
+	s.allChanged = true
+}
+
+// listFailed notes why the managed lists are not in step.
+func (s *State) listFailed(detail string, now time.Duration, wait backoff) {
+	s.lists.failures++
+	s.lists.failure = detail
+	s.lists.retryAt = now + wait.after(s.lists.failures)
+}
+
+// listWritten notes what a write has begun.
+func (s *State) listWritten(w WriteList, id string) {
+	l := &s.lists
+	switch w.Verb {
+	case CreateList:
+		l.known[id] = PrefixList{ID: id, Name: w.Name, IPv6: w.IPv6, Max: w.Max, Busy: true, Creating: true, Owned: true}
+	case DeleteList:
+		delete(l.known, w.ID)
+	default:
+		if list, known := l.known[w.ID]; known {
+			list.Busy = true
+			l.known[w.ID] = list
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ListTag marks, with the value "true", the prefix lists that were made by a gateway, which changes and deletes
+// no other. They carry GatewayTag as well, for the sake of IAM policies.
+const ListTag = GatewayTag + "-managed"
+
+const (
+	// maxChange is how many entries EC2 lets one call add, and how many remove.
+	maxChange = 100
+	// listInterval is the time between two looks at prefix lists when nothing is amiss.
+	listInterval = time.Minute
+	// listBusy is the time between two looks at a list that is being changed.
+	listBusy = time.Second
+)
+
+// PrefixList is a managed prefix list as EC2 tells it.
+type PrefixList struct {
+	ID   string
+	Name string
+	IPv6 bool
+	// Entries are complete, for the given Version.
+	Entries []netip.Prefix
+	Version int64
+	// Max is how many entries it can take. It counts against the quota of every table with a route
+	// to the list.
+	Max int
+	// Busy says that a change is under way, Creating that it does not exist yet.
+	Busy, Creating bool
+	// Owned says that it carries ListTag, so that it is the gateways' own.
+	Owned bool
+	// Failure says why the last change of it failed; empty when it did not.
+	Failure string
+}
+
+// covers tells whether what goes to p is within one entry.
+func (l PrefixList) covers(p netip.Prefix) bool {
+	return !l.Creating && slices.ContainsFunc(l.Entries, func(e netip.Prefix) bool { return within(p, e) })
+}
+
+func within(inner, outer netip.Prefix) bool {
+	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+}
+
+// Lists says which prefix lists are the destinations of routes. The zero Lists means: none, each
+// CIDR gets a route of its own.
+type Lists struct {
+	// IDs are lists that somebody else looks after.
+	IDs []string
+	// Managed is the name, without family, of the lists that are made and kept in step with the
+	// destinations; empty for none.
+	Managed string
+}
+
+func (l Lists) used() bool { return len(l.IDs) > 0 || l.Managed != "" }
+
+// ManagedNames are the names of the managed list of each address family.
+func (l Lists) ManagedNames() []string {
+	if l.Managed == "" {
+		return nil
+	}
+	return []string{l.Managed + "-ipv4", l.Managed + "-ipv6"}
+}
+
+type (
+	// ReadLists reads the prefix lists with these ids and those the gateways own with these
+	// names. ReadListsDone reports its end. There is one at a time.
+	ReadLists struct{ IDs, Names []string }
+	// WriteList makes, changes or deletes one prefix list. WriteListDone reports its end. There is
+	// one at a time.
+	WriteList struct {
+		Verb ListVerb
+		// ID is empty for CreateList.
+		ID, Name    string
+		IPv6        bool
+		Add, Remove []netip.Prefix
+		Max         int
+		// Version is the one that the change is based on.
+		Version int64
+		Epoch   uint64
+	}
+)
+
+// ListVerb is the call that a WriteList makes.
+type ListVerb uint8
+
+const (
+	// CreateList is CreateManagedPrefixList, with the entries in Add.
+	CreateList ListVerb = iota
+	// ModifyList is ModifyManagedPrefixList, of entries.
+	ModifyList
+	// ResizeList is ModifyManagedPrefixList, of the maximum.
+	ResizeList
+	// DeleteList is DeleteManagedPrefixList.
+	DeleteList
+)
+
+func (v ListVerb) String() string {
+	return [...]string{"create list", "modify list", "resize list", "delete list"}[v]
+}
+
+func (ReadLists) action() {}
+func (WriteList) action() {}
+
+func (r ReadLists) String() string {
+	return strings.TrimSpace("read lists " + strings.Join(append(slices.Clone(r.IDs), r.Names...), " "))
+}
+
+func (w WriteList) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", w.Verb, cmp.Or(w.ID, w.Name))
+	for _, p := range w.Add {
+		fmt.Fprintf(&b, " +%s", p)
+	}
+	for _, p := range w.Remove {
+		fmt.Fprintf(&b, " -%s", p)
+	}
+	if w.Max != 0 {
+		fmt.Fprintf(&b, " max %d", w.Max)
+	}
+	fmt.Fprintf(&b, " epoch %d", w.Epoch)
+	return b.String()
+}

@@ -1,0 +1,279 @@
+package plan
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func cidr(text string) netip.Prefix { return netip.MustParsePrefix(text) }
+
+// cloud answers reads of the rig: what the tables of both kinds of routes say.
+func (r *rig) readsTables(tables map[string]Table) {
+	r.state.ReadDone(r.read, ReadResult{Tables: tables}, r.now)
+}
+
+func (r *rig) readsLists(lists ...PrefixList) {
+	r.state.ReadListsDone(ReadLists{}, lists, Result{}, r.now)
+}
+
+func withList(c *Config) { c.Lists.IDs = []string{"pl-1"} }
+
+func managed(c *Config) { c.Lists.Managed = "pods" }
+
+func pl(entries ...string) PrefixList {
+	l := PrefixList{ID: "pl-1", Name: "pods-ipv4", Version: 1, Max: len(entries)}
+	for _, e := range entries {
+		l.Entries = append(l.Entries, cidr(e))
+	}
+	return l
+}
+
+func owned(l PrefixList) PrefixList { l.Owned = true; return l }
+
+// One call per table, however many networks the list carries.
+func TestTakeoverOfAPrefixList(t *testing.T) {
+	r := newRig(t, withList)
+	r.observe(1, "eni-other")
+	r.next(readAll, "read lists pl-1")
+	list := Table{ToList("pl-1"): to("eni-other")}
+	r.readsTables(map[string]Table{"rtb-a": list, "rtb-b": list})
+	r.readsLists(pl("100.64.0.0/15"))
+	r.next()
+	r.observe(2, "eni-me")
+	writes := r.next(
+		"replace rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)",
+		"replace rtb-b pl-1 -> eni-me epoch 2 attempt 1 (takeover)")
+	r.done(writes[0], Done)
+	r.done(writes[1], NoRoute)
+	w := r.next("create rtb-b pl-1 -> eni-me epoch 2 attempt 2 (takeover)")[0]
+	r.done(w, Done)
+	r.next()
+	r.conditions(InSync, InSync)
+	if r.state.Converged() != 2 {
+		t.Error("not converged")
+	}
+}
+
+// From CIDRs to a list: the list's route comes first, in a table whose CIDR routes still work; then these go.
+func TestMigrationToAListHasNoGap(t *testing.T) {
+	r := newRig(t, withList, func(c *Config) { c.Tables = c.Tables[:1] })
+	r.observe(1, "eni-other")
+	r.next(readOne, "read lists pl-1")
+	old := Table{To(cidr("100.64.0.0/16")): to("eni-other"), To(cidr("100.65.0.0/16")): to("eni-other")}
+	r.readsTables(map[string]Table{"rtb-a": old})
+	r.readsLists(pl("100.64.0.0/16", "100.65.0.0/16"))
+	r.next()
+	r.observe(2, "eni-me")
+	w := r.next("create rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)")[0]
+	if r.state.Converged() != 0 {
+		t.Fatal("converged although the old routes take the traffic elsewhere")
+	}
+	r.done(w, Done)
+	writes := r.next(
+		"delete rtb-a 100.64.0.0/16 epoch 2 attempt 1 (leftover)",
+		"delete rtb-a 100.65.0.0/16 epoch 2 attempt 1 (leftover)")
+	if r.state.Converged() != 0 {
+		t.Fatal("converged although the old routes take the traffic elsewhere")
+	}
+	r.done(writes[0], Done)
+	r.done(writes[1], NoRoute) // somebody was faster
+	r.next()
+	if r.state.Converged() != 2 {
+		t.Error("not converged")
+	}
+	// A stale read that shows them again is not believed at once.
+	r.wait(time.Second)
+	r.next(readOne)
+	r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-me"), To(cidr("100.64.0.0/16")): to("eni-other")}})
+	r.next()
+}
+
+// When the route to the list cannot be made, the old routes have to do.
+func TestFailedMigrationKeepsTheOldRoutes(t *testing.T) {
+	r := newRig(t, withList, one)
+	r.observe(1, "eni-other")
+	r.next(readOne, "read lists pl-1")
+	r.readsTables(map[string]Table{"rtb-a": {To(cidr("100.64.0.0/16")): to("eni-other")}})
+	r.readsLists(pl("100.64.0.0/16"))
+	r.observe(2, "eni-me")
+	w := r.next("create rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)")[0]
+	r.done(w, Quota)
+	w = r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0]
+	r.done(w, Done)
+	r.next()
+	r.conditions(Errored, InSync)
+	if r.state.Converged() != 0 {
+		t.Error("converged")
+	}
+}
+
+// From a list to CIDRs: the list's route goes once each of its entries has a route of its own.
+func TestMigrationFromAListHasNoGap(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Tables = c.Tables[:1] })
+	r.observe(1, "eni-other")
+	r.next(readOne)
+	r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-other")}})
+	r.next("read lists pl-1")
+	r.readsLists(owned(pl("100.64.0.0/16", "100.65.0.0/16")))
+	r.observe(2, "eni-me")
+	writes := r.next(
+		"create rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)",
+		"create rtb-a 100.65.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")
+	r.done(writes[0], Done)
+	r.next()
+	r.done(writes[1], Done)
+	w := r.next("delete rtb-a pl-1 epoch 2 attempt 1 (leftover)")[0]
+	r.done(w, Done)
+	r.next("delete list pl-1 epoch 2")
+}
+
+// A route to a list that has other entries too is not only ours.
+func TestListWithOtherEntriesIsLeftAlone(t *testing.T) {
+	r := newRig(t, one)
+	r.observe(1, "eni-other")
+	r.next(readOne)
+	r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-other")}})
+	r.next("read lists pl-1")
+	r.readsLists(pl("100.64.0.0/16", "192.168.0.0/16"))
+	r.observe(2, "eni-me")
+	r.done(r.next("create rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0], Done)
+	r.next()
+	r.conditions(InSync, Conflict)
+}
+
+// A network that the list does not carry gets a route of its own.
+func TestNetworkOutsideOfTheList(t *testing.T) {
+	r := newRig(t, withList, func(c *Config) { c.Tables = c.Tables[:1] })
+	r.observe(1, "eni-other")
+	r.next(readOne, "read lists pl-1")
+	r.readsTables(map[string]Table{"rtb-a": {}})
+	r.readsLists(pl("100.64.0.0/16"))
+	r.observe(2, "eni-me")
+	for _, w := range r.next(
+		"create rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)",
+		"create rtb-a 100.65.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)") {
+		r.done(w, Done)
+	}
+	r.next()
+	// Its owner adds it.
+	r.wait(listInterval)
+	for _, a := range r.actions() {
+		if read, is := a.(Read); is {
+			r.read = read
+		}
+	}
+	r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-me"), To(cidr("100.65.0.0/16")): to("eni-me")}})
+	r.readsLists(pl("100.64.0.0/16", "100.65.0.0/16"))
+	r.next("delete rtb-a 100.65.0.0/16 epoch 2 attempt 1 (leftover)")
+}
+
+// A list that is ours is made, then routed to; until then nothing has converged.
+func TestManagedListIsMade(t *testing.T) {
+	r := newRig(t, managed, func(c *Config) { c.Tables = c.Tables[:1] })
+	r.observe(1, "eni-other")
+	const readLists = "read lists pods-ipv4 pods-ipv6"
+	r.next(readOne, readLists)
+	r.readsTables(map[string]Table{"rtb-a": {}})
+	r.readsLists()
+	r.next() // a gateway that stands by makes nothing
+	r.observe(2, "eni-me")
+	r.next("create list pods-ipv4 +100.64.0.0/16 +100.65.0.0/16 max 2 epoch 2")
+	if r.state.Converged() != 0 {
+		t.Error("converged without a route")
+	}
+	r.state.WriteListDone(WriteList{Verb: CreateList, Name: "pods-ipv4", Max: 2}, "pl-1", Result{}, r.now)
+	r.next()
+	r.wait(200 * time.Millisecond)
+	r.next("read lists pl-1 pods-ipv4 pods-ipv6")
+	r.readsLists() // stale
+	r.next()
+	r.wait(listBusy)
+	r.next("read lists pl-1 pods-ipv4 pods-ipv6")
+	r.readsLists(owned(pl("100.64.0.0/16", "100.65.0.0/16")))
+	r.done(r.next("create rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)")[0], Done)
+	r.next()
+	if r.state.Converged() != 2 {
+		t.Error("not converged")
+	}
+}
+
+// Entries come before entries go, and room comes before entries.
+func TestManagedListIsKeptInStep(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		have PrefixList
+		want string
+	}{
+		{"in step", owned(pl("100.64.0.0/16", "100.65.0.0/16")), ""},
+		{"another's of the same name", pl("100.64.0.0/16"), "create list pods-ipv4 +100.64.0.0/16 +100.65.0.0/16 max 2 epoch 2"},
+		{"one is missing, no room", owned(pl("100.64.0.0/16")), "resize list pl-1 max 2 epoch 2"},
+		{"one is wrong, no room", owned(pl("100.64.0.0/16", "100.66.0.0/16")), "resize list pl-1 max 3 epoch 2"},
+		{"one is wrong, room", func() PrefixList { l := owned(pl("100.64.0.0/16", "100.66.0.0/16")); l.Max = 3; return l }(),
+			"modify list pl-1 +100.65.0.0/16 -100.66.0.0/16 epoch 2"},
+		{"larger than it need be", func() PrefixList { l := owned(pl("100.64.0.0/16", "100.65.0.0/16")); l.Max = 5; return l }(),
+			"resize list pl-1 max 2 epoch 2"},
+		{"being changed", func() PrefixList { l := owned(pl("100.64.0.0/16")); l.Busy = true; return l }(), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, managed, func(c *Config) { c.Tables = c.Tables[:1] })
+			r.observe(1, "eni-other")
+			r.actions()
+			r.readsTables(map[string]Table{"rtb-a": {}})
+			r.readsLists(c.have)
+			r.observe(2, "eni-me")
+			got := ""
+			for _, a := range r.actions() {
+				if w, is := a.(WriteList); is {
+					got = w.String()
+				}
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// A list that cannot be made is no reason to lose packets: each network gets a route of its own.
+func TestManagedListThatCannotBeMade(t *testing.T) {
+	r := newRig(t, managed, one)
+	r.observe(1, "eni-other")
+	r.actions()
+	r.readsTables(map[string]Table{"rtb-a": {}})
+	r.readsLists()
+	r.observe(2, "eni-me")
+	r.next("create list pods-ipv4 +100.64.0.0/16 max 1 epoch 2")
+	r.state.WriteListDone(WriteList{Verb: CreateList, Name: "pods-ipv4"}, "", Result{Outcome: Denied, Detail: "grant it"}, r.now)
+	r.done(r.next("create rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0], Done)
+	r.actions()
+	if r.state.Converged() != 2 {
+		t.Error("not converged")
+	}
+}
+
+// A change whose reply was lost, and one that came too late, are looked into before the next.
+func TestListIsReadBeforeItIsChangedAgain(t *testing.T) {
+	for _, o := range []Outcome{Unknown, Busy} {
+		r := newRig(t, managed, one)
+		r.observe(1, "eni-other")
+		r.actions()
+		r.readsTables(map[string]Table{"rtb-a": {}})
+		r.readsLists()
+		r.observe(2, "eni-me")
+		r.next("create list pods-ipv4 +100.64.0.0/16 max 1 epoch 2")
+		r.state.WriteListDone(WriteList{Verb: CreateList, Name: "pods-ipv4"}, "", Result{Outcome: o, Detail: "because"}, r.now)
+		r.wait(time.Second)
+		for _, a := range r.actions() {
+			if _, is := a.(WriteList); is {
+				t.Errorf("%s: written again without a look", o)
+			}
+		}
+		r.readsLists(owned(pl("100.64.0.0/16")))
+		for _, a := range r.actions() {
+			if w, is := a.(WriteList); is {
+				t.Errorf("%s: written again: %s", o, w)
+			}
+		}
+	}
+}
