@@ -41,8 +41,12 @@ func (s *Server) Calls() []Call {
 	return out
 }
 
+// DryRunSuffix is appended to the action of dry runs in CallCounts.
+const DryRunSuffix = " (dry run)"
+
 // CallCounts returns how many calls of each action have arrived, refused and
-// failed ones included. Actions the stand-in lacks count as "unknown".
+// failed ones included. Dry runs are counted apart, with DryRunSuffix;
+// actions the stand-in lacks count as "unknown".
 func (s *Server) CallCounts() map[string]int {
 	s.calls.mu.Lock()
 	defer s.calls.mu.Unlock()
@@ -50,7 +54,7 @@ func (s *Server) CallCounts() map[string]int {
 }
 
 // MutatingCalls returns how many calls that write have arrived, refused and
-// failed ones included.
+// failed ones included, dry runs not.
 func (s *Server) MutatingCalls() int {
 	s.calls.mu.Lock()
 	defer s.calls.mu.Unlock()
@@ -80,7 +84,7 @@ func (l *callLog) arrive(c *Call, name string) {
 	l.seq++
 	c.Seq = l.seq
 	l.counts[name]++
-	if c.Mutating {
+	if c.Mutating && !c.DryRun {
 		l.mutating++
 	}
 }

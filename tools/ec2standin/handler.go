@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -63,9 +64,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a, known := s.actions[call.Action]
 	call.Mutating = a.mutating
+	call.DryRun = strings.EqualFold(r.Form.Get("DryRun"), "true")
 	name := call.Action
-	if !known {
+	switch {
+	case !known:
 		name = "unknown"
+	case call.DryRun:
+		name += DryRunSuffix
 	}
 	s.calls.arrive(&call, name)
 
