@@ -11,7 +11,7 @@ func TestLinksNoOtherAxis(t *testing.T) {
 		"github.com/vishvananda":     "the kernel is the dataplane's",
 		"github.com/google/nftables": "the kernel is the dataplane's",
 		"github.com/aws":             "the VPC is route-sync's",
-		"go.etcd.io":                 "the record is a Lease",
+		"go.etcd.io/etcd/server":     "etcd is spoken to, not run",
 		"testing":                    "test helpers do not belong into the binary",
 	})
 }

@@ -1,5 +1,5 @@
-// Package app puts election together: what the Lease, the tunnel and the routes tell goes
-// into package term, and what it decides goes into the Lease and the Leadership stream.
+// Package app puts election together: what the record, the tunnel and the routes tell goes
+// into package term, and what it decides goes into the record and the Leadership stream.
 // One goroutine, the loop, owns all state; the others carry events to it and writes
 // away from it.
 package app
@@ -10,14 +10,12 @@ import (
 	"log/slog"
 
 	"github.com/hybridgateway/gateway/libs/boottime"
-	"github.com/hybridgateway/gateway/libs/cli"
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/telemetry"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	"github.com/hybridgateway/gateway/services/election/internal/api"
 	"github.com/hybridgateway/gateway/services/election/internal/config"
-	"github.com/hybridgateway/gateway/services/election/internal/lease"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
 
@@ -40,15 +38,7 @@ func Run(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return err
 	}
-	register, err := lease.New(lease.Config{
-		Kubeconfig:  c.Kubeconfig,
-		Namespace:   c.LeaseNamespace,
-		Name:        c.LeaseName,
-		UserAgent:   "hybrid-gateway-election/" + cli.Version(),
-		CallTimeout: c.RenewDeadline / 2,
-		PollPeriod:  c.RetryPeriod,
-		Log:         t.Log,
-	})
+	register, err := openRecord(c, t.Log)
 	if err != nil {
 		return err
 	}
@@ -79,7 +69,7 @@ func Run(ctx context.Context, c config.Config) error {
 		daemon.Task{Name: "http", Run: func(ctx context.Context) error {
 			return daemon.ServeHTTP(ctx, c.HTTPListen, t.Metrics, l.ready.check)
 		}},
-		daemon.Task{Name: "lease", Run: func(ctx context.Context) error { return register.Follow(ctx, l.observations) }},
+		daemon.Task{Name: "record", Run: func(ctx context.Context) error { return register.Follow(ctx, l.observations) }},
 		daemon.Task{Name: "tunnel stream", Run: func(ctx context.Context) error {
 			return feed.Follow(ctx, api.TunnelSource(dataplane, skipped(t.Log, "tunnel event cannot be read, skipped")), l.tunnels)
 		}},

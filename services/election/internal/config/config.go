@@ -14,6 +14,7 @@ import (
 // Config is what election is told.
 type Config struct {
 	daemon.Common
+	RecordFlags
 	Kubeconfig      string        `help:"Kubeconfig file for the API server. When not given: the pod's service account." env:"KUBECONFIG" placeholder:"FILE"`
 	LeaseNamespace  string        `help:"Namespace of the Lease that is the leadership record." default:"kube-system" placeholder:"NAME"`
 	LeaseName       string        `help:"Name of the Lease." default:"eks-hybrid-gateway" placeholder:"NAME"`
@@ -47,6 +48,9 @@ func (c *Config) Validate() error {
 		if len(name.value) > 253 || !objectName().MatchString(name.value) {
 			return fmt.Errorf("%s=%q: want the name of a Kubernetes object, such as eks-hybrid-gateway", name.flag, name.value)
 		}
+	}
+	if err := c.RecordFlags.validate(); err != nil {
+		return err
 	}
 	switch {
 	case c.Shard == "":

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,7 +55,7 @@ func New(c Config) (*Etcd, error) {
 	if _, err := files.load(); err != nil {
 		return nil, err
 	}
-	e := &Etcd{config: c, key: path.Join(c.Prefix, c.Shard, "leader")}
+	e := &Etcd{config: c, key: c.Prefix + "/" + c.Shard + "/leader"}
 	e.Follower = follow.New(e, c.PollPeriod, c.Log)
 	for _, url := range c.Endpoints {
 		m, err := newMember(url, files, c)
