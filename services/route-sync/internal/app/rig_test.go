@@ -30,6 +30,7 @@ import (
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
 	"github.com/hybridgateway/gateway/services/route-sync/internal/app"
 	"github.com/hybridgateway/gateway/services/route-sync/internal/config"
+	"github.com/hybridgateway/gateway/services/route-sync/internal/plan"
 	"github.com/hybridgateway/gateway/tools/ec2standin"
 )
 
@@ -69,7 +70,11 @@ func newRig(t *testing.T, tables, networks int) *rig {
 	r.must(r.ec2.AddSubnet(ec2standin.Subnet{ID: "subnet-1", VPC: "vpc-1", CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-west-2a"}))
 	for i, name := range []string{"a", "b", "alien"} {
 		r.must(r.ec2.AddInstance(ec2standin.Instance{ID: "i-" + name}))
-		r.must(r.ec2.AddENI(ec2standin.ENI{ID: "eni-" + name, Subnet: "subnet-1", Instance: "i-" + name, PrivateIP: netip.AddrFrom4([4]byte{10, 0, 1, byte(10 + i)})}))
+		eni := ec2standin.ENI{ID: "eni-" + name, Subnet: "subnet-1", Instance: "i-" + name, PrivateIP: netip.AddrFrom4([4]byte{10, 0, 1, byte(10 + i)})}
+		if name == "a" {
+			eni.Tags = map[string]string{plan.GatewayTag: "true"}
+		}
+		r.must(r.ec2.AddENI(eni))
 	}
 	r.must(r.ec2.AddGateway(ec2standin.Gateway{ID: "tgw-1"}))
 	for i := range networks {
@@ -78,7 +83,7 @@ func newRig(t *testing.T, tables, networks int) *rig {
 	for i := range tables {
 		id := fmt.Sprintf("rtb-%d", i)
 		r.config.RouteTables = append(r.config.RouteTables, config.RouteTable(id))
-		r.must(r.ec2.AddRouteTable(ec2standin.RouteTable{ID: id, VPC: "vpc-1"}))
+		r.must(r.ec2.AddRouteTable(ec2standin.RouteTable{ID: id, VPC: "vpc-1", Tags: map[string]string{plan.GatewayTag: "true"}}))
 		for _, p := range r.config.PodCIDRs {
 			r.must(r.ec2.SetRoute(id, p.Prefix, ec2standin.ToENI("eni-b")))
 		}
@@ -289,6 +294,31 @@ func (r *rig) targets() map[string]int {
 		}
 	}
 	return counts
+}
+
+// reached counts to which target packets to each network go from each table.
+func reached(s ec2standin.Snapshot, networks []config.PodCIDR) map[string]int {
+	counts := map[string]int{}
+	for _, t := range s.RouteTables {
+		for _, p := range networks {
+			if route, there := t.Lookup(p.Addr().Next()); there && route.State == ec2standin.RouteActive {
+				counts[route.Target.ID]++
+			} else {
+				counts["none"]++
+			}
+		}
+	}
+	return counts
+}
+
+func (r *rig) reached() map[string]int { return reached(r.ec2.Snapshot(), r.config.PodCIDRs) }
+
+// client is one of the service's own API.
+func (r *rig) client() routesv1.RoutesServiceClient {
+	conn, err := daemon.Dial(r.config.Socket(daemon.RouteSync))
+	r.must(err)
+	r.t.Cleanup(func() { conn.Close() })
+	return routesv1.NewRoutesServiceClient(conn)
 }
 
 func (r *rig) ready() bool {

@@ -149,14 +149,18 @@ func (s *State) leftovers(before map[Key]*route, now time.Duration) []*route {
 // relevant tells whether a route takes traffic of one of the destinations, if it is not the wanted one.
 func (s *State) relevant(d Destination, seen Route) bool {
 	if d.List == "" {
-		return slices.ContainsFunc(s.config.Destinations, func(own netip.Prefix) bool { return within(d.CIDR, own) })
+		return s.ownTraffic(d.CIDR)
 	}
 	if strings.HasPrefix(seen.Target, "vpce-") {
 		return false // the addresses of an AWS service
 	}
-	return slices.ContainsFunc(s.lists.known[d.List].Entries, func(e netip.Prefix) bool {
-		return slices.ContainsFunc(s.config.Destinations, func(own netip.Prefix) bool { return within(e, own) })
-	})
+	list := s.lists.known[d.List]
+	return list.Owned || slices.ContainsFunc(list.Entries, s.ownTraffic)
+}
+
+// ownTraffic tells whether a CIDR is part of a destination.
+func (s *State) ownTraffic(c netip.Prefix) bool {
+	return slices.ContainsFunc(s.config.Destinations, func(own netip.Prefix) bool { return within(c, own) })
 }
 
 // cover notes by which wanted routes each leftover's traffic comes once it is gone.
@@ -169,15 +173,12 @@ func (s *State) cover() {
 		wanted[r.key.Table] = append(wanted[r.key.Table], r)
 	}
 	for _, r := range s.routes[s.wantedCount:] {
-		r.covers = nil
-		cidrs := []netip.Prefix{r.key.Destination.CIDR}
-		if id := r.key.Destination.List; id != "" {
-			cidrs = s.lists.known[id].Entries
-		}
-		for _, c := range cidrs {
+		_, known := s.lists.known[r.key.Destination.List]
+		r.covers, r.covered = nil, known || r.key.Destination.List == ""
+		for _, c := range s.traffic(r.key.Destination) {
 			i := slices.IndexFunc(wanted[r.key.Table], func(w *route) bool { return s.carries(w, c) })
 			if i < 0 {
-				r.covers = nil
+				r.covers, r.covered = nil, false
 				break
 			}
 			if w := wanted[r.key.Table][i]; !slices.Contains(r.covers, w) {
@@ -185,6 +186,19 @@ func (s *State) cover() {
 			}
 		}
 	}
+}
+
+// traffic is what a leftover takes that must not be lost. In a list of the gateways' own, what is no part of a
+// destination has been given up.
+func (s *State) traffic(d Destination) []netip.Prefix {
+	if d.List == "" {
+		return []netip.Prefix{d.CIDR}
+	}
+	list := s.lists.known[d.List]
+	if !list.Owned {
+		return list.Entries
+	}
+	return slices.DeleteFunc(slices.Clone(list.Entries), func(e netip.Prefix) bool { return !s.ownTraffic(e) })
 }
 
 // carries tells whether a route is for all of a CIDR.

@@ -62,7 +62,7 @@ func (s *State) classify(r Route) (class, string) {
 func (s *State) judge(r *route) (class, string) {
 	class, why := s.classify(r.seen)
 	d := r.key.Destination
-	exact := r.wanted || slices.ContainsFunc(s.config.Destinations, func(own netip.Prefix) bool { return d == To(own) })
+	exact := r.wanted || slices.Contains(s.config.Destinations, d.CIDR)
 	switch {
 	case class == foreign && !r.wanted && r.seen.Propagated:
 		return foreign, "takes traffic of a pod network and was propagated by " + r.seen.Target + "; it is left alone"
@@ -81,11 +81,10 @@ func (s *State) judge(r *route) (class, string) {
 	return class, why
 }
 
-// inside tells whether all entries of a list are within the destinations.
+// inside tells whether a list has no entries but parts of destinations, or is the gateways' own.
 func (s *State) inside(list string) bool {
-	return !slices.ContainsFunc(s.lists.known[list].Entries, func(e netip.Prefix) bool {
-		return !slices.ContainsFunc(s.config.Destinations, func(own netip.Prefix) bool { return within(e, own) })
-	})
+	l := s.lists.known[list]
+	return l.Owned || !slices.ContainsFunc(l.Entries, func(e netip.Prefix) bool { return !s.ownTraffic(e) })
 }
 
 // Adopt lets a route be replaced although what it leads to now is not a gateway. The error says why that cannot be.

@@ -5,9 +5,11 @@ import "time"
 // route is one route, as the shard's holder sees it.
 type route struct {
 	key Key
-	// wanted says that it shall be; otherwise it is a leftover, whose traffic comes by covers once it is gone.
-	wanted bool
-	covers []*route
+	// wanted says that it shall be; otherwise it is a leftover. covered says that all its traffic comes by covers
+	// once it is gone and these are in place.
+	wanted  bool
+	covered bool
+	covers  []*route
 	// dropped says that there is nothing to tell about it any more.
 	dropped bool
 	// adopted is the foreign target that an operator gave up.

@@ -140,11 +140,11 @@ func (s *State) leftover(r *route, class class) step {
 		return step{open: true}
 	case class != ours:
 		return step{}
-	case len(r.covers) > 0 && !slices.ContainsFunc(r.covers, func(c *route) bool { return !c.placed }):
+	case r.covered && !slices.ContainsFunc(r.covers, func(c *route) bool { return !c.placed }):
 		return step{due: true, verb: Delete, reason: Leftover, reserve: reserveOther, open: !here}
 	case here:
 		return step{}
-	case len(r.covers) > 0 && !slices.ContainsFunc(r.covers, func(c *route) bool { return !s.promising(c) }):
+	case r.covered && !slices.ContainsFunc(r.covers, func(c *route) bool { return !s.promising(c) }):
 		return step{open: true} // about to go
 	}
 	return step{due: true, verb: Replace, reason: r.reason, open: true}
