@@ -80,6 +80,13 @@ const (
 	// MetricLeaseWriteFailures counts writes of the record that did not succeed (_total);
 	// labels as above.
 	MetricLeaseWriteFailures = "eks_hybrid_gateway_lease_write_failures"
+	// MetricPeerUp is 1 while another gateway and this one hear each other, else 0; label peer.
+	MetricPeerUp = "eks_hybrid_gateway_peer_up"
+	// MetricPeerChanges counts changes of what is known of another gateway (_total); labels peer, change.
+	MetricPeerChanges = "eks_hybrid_gateway_peer_changes"
+	// MetricHeartbeatsDropped counts heartbeats that were not taken for a sign of life
+	// (_total); label reason.
+	MetricHeartbeatsDropped = "eks_hybrid_gateway_heartbeats_dropped"
 )
 
 // Names of log fields and span attributes that several services use.

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -23,6 +24,8 @@ import (
 type LeadershipServer struct {
 	leadershipv1.UnimplementedLeadershipServiceServer
 	Log *feed.Log[term.Leadership]
+	// Hand hands a shard over and waits for the end of it. Its error is ErrNoSuchShard or that of ctx.
+	Hand func(ctx context.Context, shard, to string) (term.Transferred, error)
 }
 
 // Watch implements LeadershipService.
@@ -45,14 +48,19 @@ func encode(l term.Leadership) *leadershipv1.Leadership {
 		Cause:              cause(l.Cause),
 		HolderConverged:    l.Converged,
 	}
-	if h := l.Holder; h.ID != "" {
-		m.Holder = &leadershipv1.Gateway{Id: h.ID, EniId: h.ENI, Zone: h.Zone}
-		if h.NodeIP.IsValid() {
-			m.Holder.NodeIp = h.NodeIP.String()
-		}
-		if !h.MAC.IsZero() {
-			m.Holder.VtepMac = h.MAC.String()
-		}
+	if l.Holder.ID != "" {
+		m.Holder = encodeGateway(l.Holder)
+	}
+	return m
+}
+
+func encodeGateway(g term.Gateway) *leadershipv1.Gateway {
+	m := &leadershipv1.Gateway{Id: g.ID, EniId: g.ENI, Zone: g.Zone}
+	if g.NodeIP.IsValid() {
+		m.NodeIp = g.NodeIP.String()
+	}
+	if !g.MAC.IsZero() {
+		m.VtepMac = g.MAC.String()
 	}
 	return m
 }
@@ -87,6 +95,8 @@ func cause(c term.Cause) leadershipv1.Cause {
 		return leadershipv1.Cause_CAUSE_OBSERVED
 	case term.Converged:
 		return leadershipv1.Cause_CAUSE_CONVERGED
+	case term.Suspected:
+		return leadershipv1.Cause_CAUSE_SUSPECTED
 	}
 	return leadershipv1.Cause_CAUSE_UNSPECIFIED
 }

@@ -53,11 +53,25 @@ func Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer routeSync.Close()
+	registry, err := daemon.Dial(c.Socket(daemon.VtepRegistry))
+	if err != nil {
+		return err
+	}
+	defer registry.Close()
+	peerMetrics, err := newPeerMetrics(t.Meter)
+	if err != nil {
+		return err
+	}
+	neighbours, err := newNeighbours(c, t.Log, peerMetrics)
+	if err != nil {
+		return err
+	}
 
 	leadership := feed.NewLog[term.Leadership](history)
 	server := daemon.NewServer()
-	leadershipv1.RegisterLeadershipServiceServer(server, &api.LeadershipServer{Log: leadership})
 	l := newLoop(c, t, metrics, register, leadership)
+	l.neighbours = neighbours
+	leadershipv1.RegisterLeadershipServiceServer(server, &api.LeadershipServer{Log: leadership, Hand: l.requestTransfer})
 	l.known = func() {
 		leadership.MarkSynced()
 		server.SetServing(true)
@@ -70,6 +84,8 @@ func Run(ctx context.Context, c config.Config) error {
 			return daemon.ServeHTTP(ctx, c.HTTPListen, t.Metrics, l.ready.check)
 		}},
 		daemon.Task{Name: "record", Run: func(ctx context.Context) error { return register.Follow(ctx, l.observations) }},
+		daemon.Task{Name: "heartbeats", Run: neighbours.run},
+		daemon.Task{Name: "health of vtep-registry", Run: func(ctx context.Context) error { return api.FollowHealth(ctx, registry, l.registry) }},
 		daemon.Task{Name: "tunnel stream", Run: func(ctx context.Context) error {
 			return feed.Follow(ctx, api.TunnelSource(dataplane, skipped(t.Log, "tunnel event cannot be read, skipped")), l.tunnels)
 		}},
@@ -89,6 +105,8 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, r register, lo
 		observations: make(chan term.Observation, queue),
 		tunnels:      make(chan feed.Update[api.Tunnel], queue),
 		routes:       make(chan feed.Update[api.Routes], queue),
+		registry:     make(chan error, queue),
+		transfers:    make(chan transfer),
 		swapped:      make(chan swapped, 1),
 		id:           c.GatewayID,
 		shard:        c.Shard,
@@ -100,10 +118,12 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, r register, lo
 			RenewDeadline:   c.RenewDeadline,
 			RetryPeriod:     c.RetryPeriod,
 			HandoverTimeout: c.HandoverTimeout,
+			UnhealthyGrace:  c.UnhealthyGrace,
+			Blind:           c.PeerKeyFile == "",
 		}),
 		register:   r,
 		leadership: log,
-		candidate:  candidate{nodeIP: c.NodeIP.Addr},
+		candidate:  candidate{nodeIP: c.NodeIP.Addr, registry: errNotAsked},
 		ready:      newReadiness(),
 		now:        boottime.Now,
 		known:      func() {},

@@ -7,11 +7,15 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/services/election/internal/api"
+	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
 
+// errNotAsked is what is known of vtep-registry at the start.
+var errNotAsked = errors.New("it has told nothing yet")
+
 // candidate joins what makes this gateway one that can lead: its tunnel is ready, its
-// network interface is known, and both are said by services that answer.
+// network interface is known, both are said by services that answer, and vtep-registry serves.
 type candidate struct {
 	// nodeIP overrides the tunnel's address when it is valid.
 	nodeIP netip.Addr
@@ -20,6 +24,8 @@ type candidate struct {
 	tunnelLost error
 	iface      *api.Interface
 	routesLost error
+	// registry is why vtep-registry does not serve; nil when it does.
+	registry error
 }
 
 // candidacy is what the term is to know. The error says why this gateway does not stand.
@@ -46,6 +52,8 @@ func (c *candidate) missing() error {
 		return fmt.Errorf("route-sync does not answer: %w", c.routesLost)
 	case c.iface == nil:
 		return errors.New("route-sync does not know this gateway's network interface yet")
+	case c.registry != nil:
+		return fmt.Errorf("vtep-registry does not serve: %w", c.registry)
 	}
 	return nil
 }
@@ -91,4 +99,27 @@ func (c *candidate) followRoutes(u feed.Update[api.Routes], shard string) (epoch
 		epoch, told = u.Change.Value.Convergence.Epoch, true
 	}
 	return epoch, told
+}
+
+// say puts what this gateway is into what the others are told.
+func (c *candidate) say(self *wire.Self, standing, leaving bool) {
+	self.Health = 0
+	if standing && !leaving {
+		self.Health |= wire.Standing
+	}
+	if leaving {
+		self.Health |= wire.Leaving
+	}
+	if c.tunnel != nil && !c.tunnel.Ready {
+		self.Health |= wire.PathDead
+	}
+	if c.tunnel != nil && c.tunnel.Ready {
+		self.NodeIP, self.VTEPMAC = c.tunnel.VTEP, c.tunnel.MAC
+	}
+	if c.nodeIP.IsValid() {
+		self.NodeIP = c.nodeIP
+	}
+	if c.iface != nil {
+		self.ENI, self.Zone = c.iface.ENI, c.iface.Zone
+	}
 }

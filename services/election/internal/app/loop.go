@@ -10,6 +10,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/telemetry"
 	"github.com/hybridgateway/gateway/services/election/internal/api"
+	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
 
@@ -20,6 +21,9 @@ const (
 	keyCause   = "cause"
 	keyPurpose = "purpose"
 	keyOutcome = "outcome"
+	keyPeer    = "peer"
+	keyAddress = "address"
+	keyChange  = "change"
 )
 
 // register is the record, as far as the loop needs it.
@@ -42,6 +46,10 @@ type loop struct {
 	observations chan term.Observation
 	tunnels      chan feed.Update[api.Tunnel]
 	routes       chan feed.Update[api.Routes]
+	// registry has why vtep-registry does not serve, nil when it does.
+	registry chan error
+	// transfers are what operators ask for.
+	transfers chan transfer
 	// swapped holds the end of the one write that is under way.
 	swapped chan swapped
 
@@ -50,6 +58,7 @@ type loop struct {
 	register   register
 	leadership *feed.Log[term.Leadership]
 	candidate  candidate
+	neighbours *neighbours
 	ready      *readiness
 	// now reads the clock that the node's processes share.
 	now func() time.Duration
@@ -65,7 +74,18 @@ type loop struct {
 	published term.Leadership
 	// failing is true while writes do not reach the register.
 	failing bool
-	done    bool
+	// leaving is true once this gateway was told to stop.
+	leaving bool
+	// asked is the transfer that is under way.
+	asked *transfer
+	done  bool
+}
+
+// transfer is what an operator asks for.
+type transfer struct {
+	to string
+	// answer takes one.
+	answer chan term.Transferred
 }
 
 // run works until the record is handed over, which stop asks for, or ctx ends. It
@@ -75,6 +95,7 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 	defer l.writes.Wait()
 	defer cancel()
 	defer l.trace.abandon()
+	defer l.answer(term.Transferred{Problem: "the process ends"})
 	l.timer = time.NewTimer(0)
 	defer l.timer.Stop()
 	l.stand(ctx)
@@ -94,9 +115,17 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 			l.stand(ctx)
 		case u := <-l.routes:
 			if epoch, told := l.candidate.followRoutes(u, l.shard); told {
+				l.neighbours.say(func(s *wire.Self) { s.Converged[0] = wire.Shard{Name: l.shard, Epoch: epoch} })
 				l.step(ctx, term.RoutesConverged{Epoch: epoch})
 			}
 			l.stand(ctx)
+		case err := <-l.registry:
+			l.candidate.registry = err
+			l.stand(ctx)
+		case <-l.neighbours.signals():
+			l.step(ctx, l.neighbours.look(l.shard))
+		case t := <-l.transfers:
+			l.transfer(ctx, t)
 		case <-l.timer.C:
 			l.step(ctx, term.Tick{})
 		}
@@ -114,18 +143,60 @@ func (l *loop) stand(ctx context.Context) {
 			l.log.Info("this gateway stands for election")
 		}
 	}
+	l.say()
 	l.step(ctx, c)
+}
+
+// say tells the other gateways what this one is.
+func (l *loop) say() {
+	_, err := l.candidate.candidacy()
+	l.neighbours.say(func(s *wire.Self) { l.candidate.say(s, err == nil, l.leaving) })
 }
 
 // stop begins to hand over.
 func (l *loop) stop(ctx context.Context) {
 	l.ready.stop()
-	s := term.Stop{}
-	if l.published.Role == term.Active {
-		l.log.Info("handing over", telemetry.KeyEpoch, l.published.Epoch)
-		s.Traceparent = l.trace.startHandover(ctx, l.published.Epoch)
+	l.leaving = true
+	l.say()
+	l.step(ctx, term.Stop{})
+}
+
+// transfer begins to hand over as an operator asks, or refuses.
+func (l *loop) transfer(ctx context.Context, t transfer) {
+	before := l.asked
+	l.asked = &t
+	l.step(ctx, term.Transfer{To: t.to})
+	if before != nil {
+		// The term has refused this one, for the one before is under way.
+		l.asked = before
 	}
-	l.step(ctx, s)
+}
+
+// requestTransfer asks the loop to hand over the shard, and waits for the end of it.
+func (l *loop) requestTransfer(ctx context.Context, shard, to string) (term.Transferred, error) {
+	if shard != l.shard {
+		return term.Transferred{}, api.ErrNoSuchShard
+	}
+	t := transfer{to: to, answer: make(chan term.Transferred, 1)}
+	select {
+	case l.transfers <- t:
+	case <-ctx.Done():
+		return term.Transferred{}, ctx.Err()
+	}
+	select {
+	case a := <-t.answer:
+		return a, nil
+	case <-ctx.Done():
+		return term.Transferred{}, ctx.Err()
+	}
+}
+
+// answer answers the transfer that was asked for, if one was.
+func (l *loop) answer(a term.Transferred) {
+	if l.asked != nil {
+		l.asked.answer <- a
+		l.asked = nil
+	}
 }
 
 // settle takes the end of a write.
@@ -157,11 +228,29 @@ func (l *loop) step(ctx context.Context, in term.Input) {
 			l.publish(ctx, a.Leadership)
 		case term.SetTimer:
 			l.setTimer(a.At)
+		case term.Transferred:
+			l.transferred(a)
 		case term.Done:
 			l.log.Info("this gateway leaves the election", telemetry.KeyReason, a.Reason)
 			l.trace.endHandover(a.Reason)
 			l.done = true
 		}
+	}
+}
+
+// transferred takes the end of a hand-over that does not end this gateway.
+func (l *loop) transferred(a term.Transferred) {
+	if a.Asked {
+		l.answer(a)
+	}
+	if a.Refused {
+		return
+	}
+	l.trace.endHandover(a.String())
+	if a.Problem != "" {
+		l.log.Warn("the record was not handed over", telemetry.KeyReason, a.Problem)
+	} else {
+		l.log.Info("the record was handed over", telemetry.KeyHolder, a.Holder.ID, telemetry.KeyEpoch, a.Epoch)
 	}
 }
 
@@ -175,7 +264,7 @@ func (l *loop) setTimer(at time.Duration) {
 
 // swap starts a write; its end comes to swapped.
 func (l *loop) swap(ctx context.Context, c term.CompareAndSwap) {
-	ctx, end := l.trace.write(ctx, c, l.now())
+	ctx, c, end := l.trace.write(ctx, c, l.now())
 	began := l.now()
 	l.writes.Go(func() {
 		result, err := l.register.CompareAndSwap(ctx, c)
@@ -196,6 +285,11 @@ func (l *loop) publish(ctx context.Context, now term.Leadership) {
 	before := l.published
 	l.published = now
 	l.metrics.published(ctx, before, now)
+	l.neighbours.meet(now.Holder)
+	if before.Role == term.Active && now.Role != term.Active && now.Cause == term.HandedOver {
+		l.log.Info("handing over", telemetry.KeyEpoch, before.Epoch)
+		l.trace.startHandover(ctx, before.Epoch)
+	}
 	ctx = l.trace.published(ctx, before, now)
 	l.leadership.Set(ctx, l.shard, now)
 	if before.Shard == "" {

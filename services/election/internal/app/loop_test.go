@@ -67,6 +67,7 @@ func newTraced(t *testing.T, id string, version uint64) *traced {
 	began := time.Now()
 	x.now = func() time.Duration { return time.Hour + time.Since(began) }
 	x.known = x.leadership.MarkSynced
+	x.candidate.registry = nil // it serves
 	return x
 }
 

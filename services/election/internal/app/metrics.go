@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/hybridgateway/gateway/libs/telemetry"
+	"github.com/hybridgateway/gateway/services/election/internal/peers"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
 
@@ -69,4 +71,50 @@ func (m *metrics) wrote(ctx context.Context, p term.Purpose, o term.Outcome, too
 	if o != term.Swapped {
 		m.failures.Add(ctx, 1, about)
 	}
+}
+
+// peerMetrics are about the other gateways.
+type peerMetrics struct {
+	meter   metric.Meter
+	changes metric.Int64Counter
+	up      metric.Int64ObservableGauge
+	dropped metric.Int64ObservableCounter
+}
+
+func newPeerMetrics(m metric.Meter) (*peerMetrics, error) {
+	n := &peerMetrics{meter: m}
+	var errs [3]error
+	n.changes, errs[0] = m.Int64Counter(telemetry.MetricPeerChanges, metric.WithDescription("Changes of what is known of another gateway, such as up, suspected, recovered."))
+	n.up, errs[1] = m.Int64ObservableGauge(telemetry.MetricPeerUp, metric.WithDescription("1 while the other gateway and this one hear each other, else 0."))
+	n.dropped, errs[2] = m.Int64ObservableCounter(telemetry.MetricHeartbeatsDropped, metric.WithDescription("Heartbeats that were not taken for a sign of life, by reason."))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("make a metric: %w", err)
+	}
+	return n, nil
+}
+
+// observe reads the node whenever metrics are read.
+func (m *peerMetrics) observe(node *peers.Node) error {
+	_, err := m.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		for _, p := range peersOf(node.Peers(), "").Peers {
+			up := int64(0)
+			if p.Condition == term.Hearing {
+				up = 1
+			}
+			o.ObserveInt64(m.up, up, metric.WithAttributes(attribute.String(keyPeer, p.Gateway.ID)))
+		}
+		for reason, n := range node.Stats().Dropped {
+			o.ObserveInt64(m.dropped, int64(n), metric.WithAttributes(attribute.String(telemetry.KeyReason, reason.String())))
+		}
+		return nil
+	}, m.up, m.dropped)
+	if err != nil {
+		return fmt.Errorf("make a metric: %w", err)
+	}
+	return nil
+}
+
+func (m *peerMetrics) changed(e peers.Event) {
+	m.changes.Add(context.Background(), 1, metric.WithAttributes(
+		attribute.String(keyPeer, e.Peer.Self.ID), attribute.String(keyChange, e.Change.String())))
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -61,6 +62,10 @@ type gateway struct {
 	http       string
 	kubeconfig string
 	collector  string
+	// record are flags that say where the record is, if not in a Lease.
+	record []string
+	// peers are flags that let it watch other gateways.
+	peers []string
 
 	tunnel *feed.Log[*tunnelv1.Tunnel]
 	routes *feed.Log[*routesv1.WatchResponse]
@@ -129,9 +134,10 @@ func background(t *testing.T, what string, f func(context.Context) error) (stop 
 	return stop
 }
 
-// serve runs the gateway's dataplane and route-sync.
+// serve runs the gateway's dataplane, route-sync and vtep-registry.
 func (g *gateway) serve() (stop func()) {
-	dataplane, routeSync := daemon.NewServer(), daemon.NewServer()
+	dataplane, routeSync, registry := daemon.NewServer(), daemon.NewServer(), daemon.NewServer()
+	registry.SetServing(true)
 	tunnelv1.RegisterTunnelServiceServer(dataplane, &tunnelServer{log: g.tunnel})
 	routesv1.RegisterRoutesServiceServer(routeSync, &routesServer{log: g.routes})
 	stopDataplane := background(g.t, "dataplane", func(ctx context.Context) error {
@@ -140,9 +146,13 @@ func (g *gateway) serve() (stop func()) {
 	stopRouteSync := background(g.t, "route-sync", func(ctx context.Context) error {
 		return routeSync.ServeSocket(ctx, filepath.Join(g.dir, "route-sync.sock"))
 	})
+	stopRegistry := background(g.t, "vtep-registry", func(ctx context.Context) error {
+		return registry.ServeSocket(ctx, filepath.Join(g.dir, "vtep-registry.sock"))
+	})
 	return func() {
 		stopDataplane()
 		stopRouteSync()
+		stopRegistry()
 	}
 }
 
@@ -251,10 +261,10 @@ func (g *gateway) untilConverged(epoch uint64) *leadershipv1.Leadership {
 }
 
 func (g *gateway) args() []string {
-	return []string{
+	return append([]string{
 		"--gateway-id=" + g.id, "--socket-dir=" + g.dir, "--http-listen=" + g.http, "--kubeconfig=" + g.kubeconfig,
 		"--log-level=debug", "--otlp-endpoint=" + g.collector,
-	}
+	}, slices.Concat(g.record, g.peers)...)
 }
 
 // start runs election in this process.

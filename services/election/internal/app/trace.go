@@ -29,26 +29,29 @@ type tracing struct {
 	handoverCtx context.Context
 }
 
-// write begins the span of a write, and returns the function that ends it. Plain renewals
-// have none.
-func (t *tracing) write(ctx context.Context, c term.CompareAndSwap, now time.Duration) (context.Context, func(term.Outcome, error)) {
+// write begins the span of a write, and returns the write as it is to be carried out and the function
+// that ends the span. Plain renewals have none.
+func (t *tracing) write(ctx context.Context, c term.CompareAndSwap, now time.Duration) (context.Context, term.CompareAndSwap, func(term.Outcome, error)) {
+	if h := c.Record.Handover; h != nil && t.handover != nil {
+		c.Record.Handover = &term.Handover{From: h.From, Traceparent: feed.TraceOf(t.handoverCtx).Parent}
+	}
 	switch {
 	case c.Purpose == term.TakeOver:
 		t.startTakeover(ctx, c, now)
 		ctx = trace.ContextWithSpan(ctx, t.takeover)
-	case c.Purpose == term.Release && t.handover != nil:
+	case c.Record.Handover != nil && t.handover != nil:
 		ctx = trace.ContextWithSpan(ctx, t.handover)
 	case c.Purpose == term.Converge && t.takeover != nil:
 		ctx = trace.ContextWithSpan(ctx, t.takeover)
 	default:
-		return ctx, func(term.Outcome, error) {}
+		return ctx, c, func(term.Outcome, error) {}
 	}
 	t.attempts++
 	ctx, span := t.tracer.Start(ctx, "record.compare-and-swap", trace.WithAttributes(
 		attribute.String(keyPurpose, c.Purpose.String()),
 		attribute.Int64(telemetry.KeyEpoch, int64(c.Record.Epoch)),
 		attribute.Int("attempt", t.attempts)))
-	return ctx, func(o term.Outcome, err error) {
+	return ctx, c, func(o term.Outcome, err error) {
 		span.SetAttributes(attribute.String(keyOutcome, o.String()))
 		if err != nil {
 			span.SetStatus(codes.Error, err.Error())
@@ -62,7 +65,7 @@ func (t *tracing) startTakeover(ctx context.Context, c term.CompareAndSwap, now 
 		return
 	}
 	var about []trace.SpanStartOption
-	if c.Cause == term.Expired {
+	if c.LastSign != 0 {
 		about = append(about, trace.WithTimestamp(time.Now().Add(c.LastSign-now)))
 	}
 	if h := c.Previous.Handover; h != nil {
@@ -123,13 +126,11 @@ func (t *tracing) endTakeover() {
 	t.takeover = nil
 }
 
-// startHandover begins the span of a hand-over and returns its W3C traceparent, empty when
-// nothing is traced.
-func (t *tracing) startHandover(ctx context.Context, epoch uint64) string {
+// startHandover begins the span of a hand-over.
+func (t *tracing) startHandover(ctx context.Context, epoch uint64) {
 	t.handoverCtx, t.handover = t.tracer.Start(ctx, "handover", trace.WithNewRoot(), trace.WithAttributes(
 		attribute.String(telemetry.KeyShard, t.shard),
 		attribute.Int64(telemetry.KeyEpoch, int64(epoch))))
-	return feed.TraceOf(t.handoverCtx).Parent
 }
 
 func (t *tracing) endHandover(reason string) {

@@ -23,7 +23,9 @@ type Config struct {
 	RenewDeadline   time.Duration `help:"How long the leader may act after the start of its last successful renewal." default:"2s" placeholder:"DURATION"`
 	RetryPeriod     time.Duration `help:"Time between renewals, and between tries." default:"250ms" placeholder:"DURATION"`
 	HandoverTimeout time.Duration `help:"How long a leader that was told to stop waits for its successor's routes to be in place." default:"10s" placeholder:"DURATION"`
+	UnhealthyGrace  time.Duration `help:"How long a leader whose dataplane, route-sync or vtep-registry does not serve keeps leading although another gateway could." default:"5s" placeholder:"DURATION"`
 	NodeIP          netaddr.IPv4  `name:"node-ip" help:"IPv4 address of this node in the VPC. When not given: the address of the tunnel, as dataplane tells it." placeholder:"ADDR"`
+	PeerFlags
 }
 
 const (
@@ -65,8 +67,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--lease-duration=%v: want at most %v", c.LeaseDuration, longestLease)
 	case c.HandoverTimeout <= 0:
 		return fmt.Errorf("--handover-timeout=%v: want more than 0", c.HandoverTimeout)
+	case c.UnhealthyGrace < 0:
+		return fmt.Errorf("--unhealthy-grace=%v: want 0 or more", c.UnhealthyGrace)
 	}
-	return nil
+	return c.PeerFlags.validate(c.GatewayID, c.LeaseDuration)
 }
 
 // objectName is what Kubernetes takes for the name of an object (RFC 1123 subdomain).

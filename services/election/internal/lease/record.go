@@ -83,7 +83,7 @@ func decode(l *coordinationv1.Lease) term.Record {
 	}
 	var h handover
 	text, ok := l.Annotations[HandoverAnnotation]
-	if ok && json.Unmarshal([]byte(text), &h) == nil && r.Holder.ID == "" && h.Epoch == r.Epoch {
+	if ok && json.Unmarshal([]byte(text), &h) == nil && h.Epoch == r.Epoch && (r.Holder.ID == "" || r.Incarnation != "") {
 		r.Handover = &term.Handover{From: h.From, Traceparent: h.Traceparent}
 	}
 	return r

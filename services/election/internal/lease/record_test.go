@@ -27,6 +27,7 @@ func TestRecordsComeBackAsWritten(t *testing.T) {
 		"held":        {Holder: gateway1, Epoch: 7, Incarnation: "x", Write: 3, Duration: 3 * time.Second},
 		"converged":   {Holder: gateway1, Epoch: 7, Incarnation: "x", Write: 3, Duration: 3 * time.Second, Converged: 7},
 		"id only":     {Holder: term.Gateway{ID: "gw1"}, Epoch: 7, Incarnation: "x", Write: 3, Duration: 3 * time.Second},
+		"given":       {Holder: term.Gateway{ID: "gw2"}, Epoch: 8, Incarnation: "x", Write: 5, Duration: 3 * time.Second, Handover: &term.Handover{From: "gw1"}},
 		"handed over": {Epoch: 7, Incarnation: "x", Write: 4, Duration: 3 * time.Second, Handover: &term.Handover{From: "gw1", Traceparent: "00-1-2-01"}},
 		"huge epoch":  {Holder: gateway1, Epoch: math.MaxInt32 + 5, Incarnation: "x", Write: 3, Duration: 3 * time.Second},
 	} {

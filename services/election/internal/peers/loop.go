@@ -41,6 +41,8 @@ type loop struct {
 	lastLookUp time.Duration
 	in         [wire.Size + 1]byte
 	out        []byte
+	// changed are the events that nobody was told of yet.
+	changed []Event
 }
 
 func (l *loop) run(ctx context.Context) error {
@@ -241,6 +243,11 @@ func (l *loop) tick(listened time.Duration) (next time.Duration) {
 		l.sort()
 	}
 	l.show()
+	// Who is told of a change finds it in what is shown.
+	for _, e := range l.changed {
+		l.config.Events(e)
+	}
+	l.changed = l.changed[:0]
 	return next
 }
 
@@ -261,7 +268,7 @@ func (l *loop) do(w *watched, actions []session.Action) {
 		case session.Send:
 			l.send(w.addr, a.Heartbeat)
 		case session.Report:
-			l.config.Events(Event{Change: a.Change, Peer: Peer{Addr: w.addr, Peer: a.Peer}})
+			l.changed = append(l.changed, Event{Change: a.Change, Peer: Peer{Addr: w.addr, Peer: a.Peer}})
 		case session.Accept:
 			l.counters.accepted.Add(1)
 		case session.Drop:

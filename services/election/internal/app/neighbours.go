@@ -1,0 +1,202 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hybridgateway/gateway/libs/telemetry"
+	"github.com/hybridgateway/gateway/services/election/internal/config"
+	"github.com/hybridgateway/gateway/services/election/internal/peers"
+	"github.com/hybridgateway/gateway/services/election/internal/peers/session"
+	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
+	"github.com/hybridgateway/gateway/services/election/internal/term"
+)
+
+// maxMet is how many past holders' addresses are watched besides the configured ones.
+const maxMet = 8
+
+// neighbours are the other gateways, watched by heartbeats. A nil one watches nobody.
+type neighbours struct {
+	node    *peers.Node
+	port    uint16
+	log     *slog.Logger
+	metrics *peerMetrics
+	// changed holds a signal for the loop after something changed.
+	changed chan struct{}
+
+	mu sync.Mutex
+	// self is what the others are told.
+	self wire.Self
+	// met are where holders of the record were, the latest first.
+	met []netip.AddrPort
+	// untold is why the others could not be told what this gateway is.
+	untold string
+}
+
+// newNeighbours opens the socket. It returns nil when no key is configured.
+func newNeighbours(c config.Config, log *slog.Logger, m *peerMetrics) (*neighbours, error) {
+	if c.PeerKeyFile == "" {
+		log.Info("other gateways are not watched, since there is no --peer-key-file: a dead one is noticed when its record expires")
+		return nil, nil
+	}
+	n := &neighbours{
+		port: c.PeerListenAddr().Port(), log: log, metrics: m, changed: make(chan struct{}, 1),
+		self: wire.Self{ID: c.GatewayID},
+	}
+	var err error
+	n.node, err = peers.New(peers.Config{
+		Listen:     c.PeerListenAddr(),
+		KeyFile:    c.PeerKeyFile,
+		Self:       n.self,
+		Static:     c.PeerAddrs(),
+		Name:       c.PeerName,
+		Period:     c.PeerPeriod,
+		Multiplier: c.PeerMultiplier,
+		Events:     n.event,
+		Log:        log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// run watches until ctx ends.
+func (n *neighbours) run(ctx context.Context) error {
+	if n == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if err := errors.Join(n.metrics.observe(n.node), n.node.Run(ctx)); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// event is called by the goroutine that sends and receives heartbeats, and must not keep it.
+func (n *neighbours) event(e peers.Event) {
+	level := slog.LevelInfo
+	if e.Change == session.SelfChanged {
+		level = slog.LevelDebug
+	} else {
+		n.metrics.changed(e)
+	}
+	n.log.Log(context.Background(), level, "what is known of another gateway changed",
+		keyPeer, e.Peer.Self.ID, keyAddress, e.Peer.Addr.String(), keyChange, e.Change.String())
+	select {
+	case n.changed <- struct{}{}:
+	default: // the loop will look at all of them
+	}
+}
+
+// signals is where the loop waits for changes.
+func (n *neighbours) signals() <-chan struct{} {
+	if n == nil {
+		return nil
+	}
+	return n.changed
+}
+
+// say tells the others what this gateway is.
+func (n *neighbours) say(change func(*wire.Self)) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	self := n.self
+	change(&self)
+	if self == n.self {
+		return
+	}
+	n.self = self
+	problem := ""
+	if err := n.node.SetSelf(self); err != nil {
+		problem = err.Error()
+	}
+	if problem != "" && problem != n.untold {
+		n.log.Warn("the other gateways cannot be told what this one is", telemetry.KeyError, problem)
+	}
+	n.untold = problem
+}
+
+// meet watches where a holder of the record is, in case nobody else names it.
+func (n *neighbours) meet(holder term.Gateway) {
+	if n == nil || !holder.NodeIP.IsValid() {
+		return
+	}
+	addr := netip.AddrPortFrom(holder.NodeIP, n.port)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.met) > 0 && n.met[0] == addr {
+		return
+	}
+	n.met = slices.DeleteFunc(n.met, func(a netip.AddrPort) bool { return a == addr })
+	n.met = slices.Insert(n.met, 0, addr)
+	n.met = n.met[:min(len(n.met), maxMet)]
+	n.node.SetPeers(n.met)
+}
+
+// look is what is known of the others now.
+func (n *neighbours) look(shard string) term.Peers {
+	n.mu.Lock()
+	own := n.self.NodeIP
+	n.mu.Unlock()
+	known := peersOf(n.node.Peers(), shard)
+	silent := func(p term.Peer) bool { return p.Condition == term.Silent }
+	if own.IsValid() && slices.ContainsFunc(known.Peers, silent) {
+		if err := peers.LinkDown(own); err != nil {
+			known.Isolated = true
+			n.log.Warn("the other gateways' silence is this node's fault", telemetry.KeyError, err)
+		}
+	}
+	return known
+}
+
+// peersOf is what the addresses that are watched say about gateways. A gateway that moved may be known by several
+// addresses; the one that is heard best counts.
+func peersOf(watched []peers.Peer, shard string) term.Peers {
+	best := make(map[string]term.Peer)
+	for _, w := range watched {
+		c := conditionOf(w.Condition)
+		if c == 0 {
+			continue
+		}
+		p := term.Peer{
+			Gateway: term.Gateway{ID: w.Self.ID, NodeIP: w.Self.NodeIP, ENI: w.Self.ENI, Zone: w.Self.Zone, MAC: w.Self.VTEPMAC},
+			Session: w.Session, Condition: c, Heard: w.Heard, Detect: w.Detect,
+			Standing:  w.Self.Health.Has(wire.Standing) && w.Self.Health&(wire.Leaving|wire.PathDead) == 0,
+			Converged: w.Self.Epoch(shard),
+		}
+		last, known := best[w.Self.ID]
+		if !known || c < last.Condition || c == last.Condition && p.Heard > last.Heard {
+			best[w.Self.ID] = p
+		}
+	}
+	var all term.Peers
+	for _, p := range best {
+		all.Peers = append(all.Peers, p)
+	}
+	slices.SortFunc(all.Peers, func(a, b term.Peer) int { return strings.Compare(a.Gateway.ID, b.Gateway.ID) })
+	return all
+}
+
+// conditionOf is zero for a peer that was never heard.
+func conditionOf(c session.Condition) term.Condition {
+	switch c {
+	case session.Alive:
+		return term.Hearing
+	case session.Unheard:
+		return term.Deaf
+	case session.Suspected:
+		return term.Silent
+	case session.Left:
+		return term.Left
+	}
+	return 0
+}

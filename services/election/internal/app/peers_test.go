@@ -1,0 +1,272 @@
+package app_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/hybridgateway/gateway/libs/daemon"
+	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+)
+
+const (
+	suspected = leadershipv1.Cause_CAUSE_SUSPECTED
+	handover  = leadershipv1.Cause_CAUSE_HANDOVER
+)
+
+// introduce lets two gateways watch each other, through wires that a test can cut. Their expiry is made long,
+// so that only heartbeats can be what moved the record.
+func introduce(t *testing.T, one, two *gateway) (cut func(bool)) {
+	t.Helper()
+	keys := filepath.Join(t.TempDir(), "keys")
+	var key [32]byte
+	rand.Read(key[:])
+	if err := os.WriteFile(keys, []byte(base64.StdEncoding.EncodeToString(key[:])), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, b := freeUDP(t), freeUDP(t)
+	atA, atB, cut := relay(t, a, b)
+	flags := func(listen, peer netip.AddrPort) []string {
+		return []string{
+			"--peer-key-file=" + keys, "--peer-listen=" + listen.String(), "--peers=" + peer.String(),
+			// What is measured is not how fast they are: a busy machine shall not make them suspect each other.
+			"--peer-period=30ms", "--peer-multiplier=60", "--lease-duration=50s", "--renew-deadline=40s", "--handover-timeout=5s",
+		}
+	}
+	one.peers, two.peers = flags(a, atA), flags(b, atB)
+	return cut
+}
+
+func freeUDP(t *testing.T) netip.AddrPort {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+// relay carries datagrams between a and b: a reaches b at atA, and b reaches a at atB.
+func relay(t *testing.T, a, b netip.AddrPort) (atA, atB netip.AddrPort, cut func(bool)) {
+	t.Helper()
+	var dead atomic.Bool
+	ends := [2]*net.UDPConn{}
+	for i := range ends {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends[i] = c
+	}
+	for i, to := range [2]netip.AddrPort{b, a} {
+		background(t, "relay", func(ctx context.Context) error {
+			stop := context.AfterFunc(ctx, func() { ends[i].Close() })
+			defer stop()
+			buffer := make([]byte, 2048)
+			for {
+				n, err := ends[i].Read(buffer)
+				if err != nil && ctx.Err() != nil {
+					return nil
+				}
+				if err == nil && !dead.Load() {
+					ends[1-i].WriteToUDPAddrPort(buffer[:n], to)
+				}
+			}
+		})
+	}
+	at := func(i int) netip.AddrPort { return ends[i].LocalAddr().(*net.UDPAddr).AddrPort() }
+	return at(0), at(1), dead.Store
+}
+
+// untilSeen waits until the gateway hears the other.
+func (g *gateway) untilSeen(other *gateway) {
+	g.t.Helper()
+	line := `eks_hybrid_gateway_peer_up{peer="` + other.id + `"} 1`
+	eventually(g.t, g.id+" hears "+other.id, func() bool {
+		_, metrics := g.get("/metrics")
+		return strings.Contains(metrics, line)
+	})
+}
+
+func (g *gateway) transfer(shard, to string) (*leadershipv1.TransferResponse, error) {
+	g.t.Helper()
+	conn, err := daemon.Dial(filepath.Join(g.dir, "election.sock"))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	return leadershipv1.NewLeadershipServiceClient(conn).Transfer(ctx, &leadershipv1.TransferRequest{Shard: shard, To: to})
+}
+
+// pair is two gateways that watch each other, of which the first leads.
+func pair(t *testing.T) (one, two *gateway, running [2]*running, cut func(bool)) {
+	t.Helper()
+	_, kubeconfig, _ := fresh(t)
+	one, two = newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
+	cut = introduce(t, one, two)
+	one.serve()
+	two.serve()
+	running[0] = one.start()
+	one.untilConverged(1)
+	running[1] = two.start()
+	two.untilRole(standby)
+	one.untilSeen(two)
+	two.untilSeen(one)
+	return one, two, running, cut
+}
+
+// The process of the leader is killed: the standby takes the record when the heartbeats stop, long before it
+// expires, and what comes back stands by.
+func TestDeadLeaderIsReplacedBeforeItsRecordExpires(t *testing.T) {
+	_, kubeconfig, _ := fresh(t)
+	one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
+	introduce(t, one, two)
+	one.serve()
+	two.serve()
+	kill := one.startProcess()
+	one.untilConverged(1)
+	two.start()
+	two.untilRole(standby)
+	two.untilSeen(one)
+	kill()
+	if l := two.untilRole(active); l.GetEpoch() != 2 || l.GetCause() != suspected {
+		t.Errorf("the standby got %v", l)
+	}
+	two.untilConverged(2)
+	one.start()
+	one.until("the successor", func(l *leadershipv1.Leadership) bool { return l.GetRole() == standby && l.GetHolder().GetId() == "gw2" })
+	one.untilSeen(two)
+}
+
+// Two gateways that reach the record but not each other, as when the leader's network card died: the standby takes
+// the record, once; the one that lost it does not take it back, and follows when the network is back.
+func TestNetworkBetweenGatewaysDies(t *testing.T) {
+	one, two, _, cut := pair(t)
+	cut(true)
+	if l := two.untilRole(active); l.GetEpoch() != 2 || l.GetCause() != suspected {
+		t.Errorf("the standby got %v", l)
+	}
+	one.untilRole(standby)
+	// It suspects the other by then, and many renewals pass.
+	for range 20 {
+		if l := two.until("a renewal", func(l *leadershipv1.Leadership) bool { return l.GetCause() == leadershipv1.Cause_CAUSE_RENEWED }); l.GetEpoch() != 2 {
+			t.Fatalf("the record moved again: %v", l)
+		}
+	}
+	cut(false)
+	one.untilSeen(two)
+	if _, err := two.transfer("", "gw1"); err != nil {
+		t.Errorf("transfer after the network is back: %v", err)
+	}
+}
+
+// An operator moves the leadership there and back; what cannot be done is refused with the reason.
+func TestTransfer(t *testing.T) {
+	one, two, _, _ := pair(t)
+	for _, c := range []struct {
+		at        *gateway
+		shard, to string
+		code      codes.Code
+		says      string
+	}{
+		{one, "elsewhere", "gw2", codes.NotFound, "elsewhere"},
+		{two, "", "gw2", codes.FailedPrecondition, "gw1 does"},
+		{one, "default", "gw1", codes.FailedPrecondition, "leads already"},
+		{one, "default", "gw3", codes.FailedPrecondition, "gw3"},
+	} {
+		_, err := c.at.transfer(c.shard, c.to)
+		if status.Code(err) != c.code || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("transfer of %q to %q by %s: %v, want %v with %q", c.shard, c.to, c.at.id, err, c.code, c.says)
+		}
+	}
+	r, err := one.transfer("", "gw2")
+	if err != nil || r.GetHolder().GetId() != "gw2" || r.GetHolder().GetEniId() != "eni-2" || r.GetEpoch() != 3 {
+		t.Errorf("transfer to gw2: %v, error %v", r, err)
+	}
+	if l := two.untilConverged(3); l.GetRole() != active {
+		t.Errorf("gw2 has %v", l)
+	}
+	one.until("the successor", func(l *leadershipv1.Leadership) bool { return l.GetRole() == standby && l.GetHolderConverged() })
+	if r, err = two.transfer("default", ""); err != nil || r.GetHolder().GetId() != "gw1" || r.GetEpoch() != 5 {
+		t.Errorf("transfer to any: %v, error %v", r, err)
+	}
+}
+
+// The successor takes the record and its routes do not converge: the one that asked is told, and who leads stays.
+func TestTransferWithoutConvergence(t *testing.T) {
+	_, kubeconfig, _ := fresh(t)
+	one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
+	introduce(t, one, two)
+	one.peers = append(one.peers, "--handover-timeout=1s")
+	two.converges = false
+	one.serve()
+	two.serve()
+	one.start()
+	one.untilConverged(1)
+	two.start()
+	one.untilSeen(two)
+	if _, err := one.transfer("", "gw2"); status.Code(err) != codes.Aborted {
+		t.Errorf("got error %v, want it aborted", err)
+	}
+	if l := two.untilRole(active); l.GetCause() != handover {
+		t.Errorf("gw2 has %v", l)
+	}
+}
+
+// A leader that is told to stop gives the record to the standby by name, waits until its routes are in place, and ends.
+func TestHandoverByName(t *testing.T) {
+	one, two, running, _ := pair(t)
+	running[0].stop()
+	if l := two.untilRole(active); l.GetEpoch() != 3 || l.GetCause() != handover {
+		t.Errorf("the successor got %v", l)
+	}
+	two.untilConverged(3)
+	running[0].wait(t)
+	_ = one
+}
+
+// One of the leader's services goes away: it hands over after a while. When the service is back, it stands by.
+func TestLeaderThatIsNotWholeHandsOver(t *testing.T) {
+	_, kubeconfig, _ := fresh(t)
+	one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
+	introduce(t, one, two)
+	one.peers = append(one.peers, "--unhealthy-grace=100ms")
+	stop := one.serve()
+	two.serve()
+	one.start()
+	one.untilConverged(1)
+	two.start()
+	two.untilRole(standby)
+	one.untilSeen(two)
+	stop()
+	if l := two.untilRole(active); l.GetEpoch() != 3 || l.GetCause() != handover {
+		t.Errorf("the successor got %v", l)
+	}
+	one.untilRole(observer)
+	one.serve()
+	one.untilRole(standby)
+}
+
+// eventually waits until is says yes.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
