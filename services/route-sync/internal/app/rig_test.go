@@ -193,6 +193,11 @@ func (i *items) follow(ctx context.Context, updates <-chan feed.Update[*routesv1
 				i.byKey, i.states = u.Snapshot, map[string][]routesv1.State{}
 			}
 			if u.Change != nil {
+				if u.Change.Kind == feed.Delete {
+					delete(i.byKey, u.Change.Key)
+					i.mu.Unlock()
+					continue
+				}
 				i.byKey[u.Change.Key] = u.Change.Value
 				i.states[u.Change.Key] = append(i.states[u.Change.Key], u.Change.Value.GetRoute().GetState())
 			}

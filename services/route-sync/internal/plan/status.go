@@ -53,20 +53,32 @@ func (s *State) status(r *route) Status {
 	return st
 }
 
-// Left names what could not be removed so far although this gateway is retired and leads, with the reason. While all
-// goes well it is empty.
+// Left names what could not be removed so far although this gateway is retired and leads, with the reason. It is nil
+// while something may still turn out well.
 func (s *State) Left() []string {
 	var left []string
 	for _, r := range s.routes {
-		if r.failures >= lost && s.step(r).open {
-			left = append(left, r.key.String()+": "+r.failure)
+		next := s.step(r)
+		var why string
+		switch {
+		case !next.open:
+			continue
+		case r.failures >= lost:
+			why = r.failure
+		case !next.due && s.lookup.failures >= lost:
+			why = s.lookup.failure
+		case !next.due && s.read.failures >= lost:
+			why = s.read.failure
+		default:
+			return nil
 		}
+		left = append(left, r.key.String()+": "+why)
 	}
 	if s.lists.failures >= lost {
 		left = append(left, "prefix lists: "+s.lists.failure)
 	}
-	if s.read.failures >= lost {
-		left = append(left, "route tables: "+s.read.failure)
+	if s.lists.readFailures >= lost {
+		left = append(left, "prefix lists: "+s.lists.readFailure)
 	}
 	return left
 }
