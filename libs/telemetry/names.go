@@ -62,6 +62,25 @@ const (
 	// MetricVtepConfigConflicts is the number of endpoints in other CiliumVTEPConfigs that
 	// overlap the VPC.
 	MetricVtepConfigConflicts = "eks_hybrid_gateway_vtep_config_conflicts"
+	// MetricVtepEvents counts Events on CiliumNodes (_total); label outcome: ok, failed, dropped.
+	MetricVtepEvents = "eks_hybrid_gateway_vtep_events"
+	// MetricVtepStale is the number of VTEPs known only from the state file, which nobody has
+	// confirmed since the start.
+	MetricVtepStale = "eks_hybrid_gateway_vtep_stale"
+	// MetricVtepStateWrites counts writes of the state file (_total); label outcome: ok, failed.
+	MetricVtepStateWrites = "eks_hybrid_gateway_vtep_state_writes"
+	// MetricVtepEndpoints is the number of endpoints that Cilium reports on; label state: synced,
+	// pending, failed.
+	MetricVtepEndpoints = "eks_hybrid_gateway_vtep_endpoints"
+	// MetricVtepTakenDuration is the time from the wish to write the CiliumVTEPConfig until Cilium
+	// reports that it uses what was written, in seconds.
+	MetricVtepTakenDuration = "eks_hybrid_gateway_vtep_taken_duration"
+	// MetricVtepAgentsBehind is the number of Cilium agents that run since before cilium-config
+	// was changed; in floating mode.
+	MetricVtepAgentsBehind = "eks_hybrid_gateway_vtep_agents_behind"
+	// MetricVtepCiliumProblems is the number of settings in cilium-config that are not as the
+	// floating mode needs them.
+	MetricVtepCiliumProblems = "eks_hybrid_gateway_vtep_cilium_problems"
 	// MetricKubernetesErrors counts failed list and watch calls (_total); label resource.
 	MetricKubernetesErrors = "eks_hybrid_gateway_kubernetes_errors"
 )

@@ -71,6 +71,7 @@ func Run(ctx context.Context, c config.Config) error {
 	ready := newReadiness(t.Log, metrics, server.SetServing)
 	l := newLoop(c, t, metrics, vteps, ready)
 	w := &writer{name: c.VTEPConfigName, configs: client, now: boottime.Now, requests: l.publisher.requests, results: l.results, tracer: t.Tracer, metrics: metrics}
+	n := &noter{notes: l.notes, api: client, log: t.Log, metrics: metrics}
 	skipped := func(key string, err error) {
 		t.Log.Warn("leadership event cannot be read, skipped", telemetry.KeyShard, key, telemetry.KeyError, err)
 	}
@@ -81,6 +82,7 @@ func Run(ctx context.Context, c config.Config) error {
 		}},
 		daemon.Task{Name: "loop", Run: l.run},
 		daemon.Task{Name: "writer", Run: w.run},
+		daemon.Task{Name: "events", Run: n.run},
 		daemon.Task{Name: "leadership stream", Run: func(ctx context.Context) error {
 			return feed.Follow(ctx, api.Source(election, skipped), l.leadership)
 		}},
@@ -102,9 +104,11 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, vteps *feed.Lo
 		leadership: make(chan feed.Update[api.Leadership], queue),
 		results:    make(chan result),
 		registry: registry.New(registry.Scope{
-			Nodes: netaddr.Prefixes(c.NodeCIDRs),
-			Pods:  netaddr.Prefixes(c.PodCIDRs),
-			VPC:   vpc,
+			Nodes:    netaddr.Prefixes(c.NodeCIDRs),
+			Pods:     netaddr.Prefixes(c.PodCIDRs),
+			VPC:      vpc,
+			Services: netaddr.Prefixes(c.ServiceCIDRs),
+			Underlay: netaddr.Prefixes(c.UnderlayCIDRs),
 		}),
 		vteps: vteps,
 		publisher: &publisher{
@@ -116,6 +120,8 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, vteps *feed.Lo
 			log:      t.Log,
 			metrics:  m,
 		},
+		notes:   make(chan cilium.Note, noteQueue),
+		gateway: c.GatewayID,
 		ready:   ready,
 		log:     t.Log,
 		tracer:  t.Tracer,

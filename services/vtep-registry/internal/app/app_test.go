@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -354,6 +355,67 @@ func TestVteps(t *testing.T) {
 	s.want("admitted v6 192.168.1.6 100.64.2.0/24")
 	g.awaitHTTP("/metrics", "eks_hybrid_gateway_vtep_count 3\n")
 	g.awaitHTTP("/metrics", `eks_hybrid_gateway_vtep_refusals{reason="not-ipv4"} 0`)
+}
+
+// events are the Events on the named node, as lines.
+func (c cluster) events(node string) []string {
+	c.t.Helper()
+	list, err := c.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace("default").
+		List(c.t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=CiliumNode,involvedObject.name=" + node})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range list.Items {
+		lines = append(lines, fmt.Sprint(e.Object["type"], " ", e.Object["reason"], ": ", e.Object["message"]))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// A refused node tells so in its own Events, once however many gateways there are, and
+// whoever asks for the events of that object finds them.
+func TestEvents(t *testing.T) {
+	server := shared.Get(t)
+	admin := administrator(t, server)
+	admin.node("holder", "192.168.1.1", "100.64.1.0/24")
+	a, b := start(t, server, "gw-a", "10.0.1.10"), start(t, server, "gw-b", "10.0.1.11")
+	a.awaitHTTP("/readyz", "200 ok")
+	b.awaitHTTP("/readyz", "200 ok")
+	want := func(node string, lines ...string) {
+		t.Helper()
+		eventually(t, func() error {
+			if got := admin.events(node); !slices.Equal(got, lines) {
+				return fmt.Errorf("the events are %q, want %q", got, lines)
+			}
+			return nil
+		})
+	}
+	const quarantined = "Warning VTEPQuarantined: its pods cannot be reached through the gateway: the pod network 100.64.1.0/25 overlaps one that is held by node holder"
+	admin.node("waiting", "192.168.1.2", "100.64.1.0/25")
+	want("waiting", quarantined)
+	admin.delete(nodes, "holder")
+	const admitted = "Normal VTEPAdmitted: all its pods can be reached through the gateway"
+	want("waiting", admitted, quarantined)
+	admin.node("waiting", "192.168.1.2", "100.64.1.0/25", "10.0.0.0/24")
+	const refused = "Warning VTEPClaimRefused: some of its pods cannot be reached through the gateway: the pod network 10.0.0.0/24 overlaps the VPC's 10.0.0.0/16"
+	want("waiting", admitted, refused, quarantined)
+	// Both gateways have noted everything.
+	for _, g := range []*gateway{a, b} {
+		g.awaitHTTP("/metrics", `eks_hybrid_gateway_vtep_events_total{outcome="ok"} 3`)
+	}
+	want("waiting", admitted, refused, quarantined)
+	want("holder")
+
+	o, err := admin.of(nodes).Get(t.Context(), "waiting", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := admin.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace("default").
+		List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(o.GetUID())})
+	if err != nil || len(list.Items) != 3 {
+		t.Errorf("%d events of the object's UID, %v", len(list.Items), err)
+	}
 }
 
 const published = ", vpc-gateway-0 10.0.0.0/16 via 10.0.1.10 02:68:0a:00:01:0a, vpc-gateway-1 10.1.0.0/16 via 10.0.1.10 02:68:0a:00:01:0a"

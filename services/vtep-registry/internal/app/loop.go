@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -28,6 +29,8 @@ type loop struct {
 	registry  *registry.Registry
 	vteps     *feed.Log[registry.VTEP]
 	publisher *publisher
+	notes     chan cilium.Note // dropped when nobody takes them
+	gateway   string
 
 	ready   *readiness
 	log     *slog.Logger
@@ -105,7 +108,9 @@ func (l *loop) tell(ctx context.Context, level slog.Level, c registry.Change) {
 		l.log.LogAttrs(ctx, level, "VTEP deleted", node)
 		return
 	}
+	before, _ := l.vteps.Get(c.VTEP.Node)
 	l.vteps.Set(ctx, c.VTEP.Node, c.VTEP)
+	l.note(before, c.VTEP)
 	address, networks := slog.String("address", c.VTEP.Address.String()), slog.Any("pod_cidrs", c.VTEP.PodCIDRs)
 	reason := slog.String(telemetry.KeyReason, c.VTEP.Reason())
 	switch {
@@ -115,5 +120,22 @@ func (l *loop) tell(ctx context.Context, level slog.Level, c registry.Change) {
 		l.log.LogAttrs(ctx, slog.LevelWarn, "VTEP admitted without some of what its node claims", node, address, networks, reason)
 	default:
 		l.log.LogAttrs(ctx, level, "VTEP admitted", node, address, networks)
+	}
+}
+
+// note asks for an Event on the node's object, if the change deserves one.
+func (l *loop) note(before, now registry.VTEP) {
+	warning, reason, message := noteOn(before, now)
+	if reason == "" {
+		return
+	}
+	n, _ := l.registry.Node(now.Node)
+	select {
+	case l.notes <- cilium.Note{
+		Node: n.Name, UID: n.UID, Generation: n.Generation,
+		Warning: warning, Reason: reason, Message: message, Time: time.Now(), Gateway: l.gateway,
+	}:
+	default:
+		l.metrics.noted("dropped")
 	}
 }

@@ -16,7 +16,7 @@ import (
 // metrics are the service's instruments.
 type metrics struct {
 	vteps, refusals, overlapping metric.Int64Gauge
-	publishes, errors            metric.Int64Counter
+	publishes, errors, notes     metric.Int64Counter
 	duration                     metric.Float64Histogram
 
 	mu sync.Mutex
@@ -46,6 +46,7 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 	m.refusals = gauge(telemetry.MetricVtepRefusals, "Claims of nodes that are refused now.")
 	m.overlapping = gauge(telemetry.MetricVtepConfigConflicts, "Endpoints of other CiliumVTEPConfigs that overlap the VPC.")
 	m.publishes = counter(telemetry.MetricVtepPublishes, "Writes of the CiliumVTEPConfig.")
+	m.notes = counter(telemetry.MetricVtepEvents, "Events on CiliumNodes.")
 	m.errors = counter(telemetry.MetricKubernetesErrors, "Failed list and watch calls.")
 	duration, e := meter.Float64Histogram(telemetry.MetricVtepPublishDuration, metric.WithUnit("s"),
 		metric.WithDescription("Time from the wish to write the CiliumVTEPConfig to the answer."),
@@ -72,6 +73,10 @@ func (m *metrics) conflicts(n int) { m.overlapping.Record(context.Background(), 
 func (m *metrics) published(ctx context.Context, outcome string, took time.Duration) {
 	m.publishes.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 	m.duration.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("outcome", outcome)))
+}
+
+func (m *metrics) noted(outcome string) {
+	m.notes.Add(context.Background(), 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 }
 
 func (m *metrics) failed(resource string) {

@@ -16,6 +16,7 @@ const (
 	nodes       = "ciliumnodes"
 	vtepConfigs = "ciliumvtepconfigs"
 
+	ciliumNodeKind = "CiliumNode"
 	vtepConfigKind = "CiliumVTEPConfig"
 )
 
@@ -54,7 +55,7 @@ func (l *objectList) DeepCopyObject() runtime.Object {
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	gv := schema.GroupVersion{Group: group, Version: version}
-	for _, kind := range []string{"CiliumNode", vtepConfigKind} {
+	for _, kind := range []string{ciliumNodeKind, vtepConfigKind} {
 		s.AddKnownTypeWithName(gv.WithKind(kind), &object{})
 		s.AddKnownTypeWithName(gv.WithKind(kind+"List"), &objectList{})
 	}

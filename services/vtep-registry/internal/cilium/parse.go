@@ -23,7 +23,7 @@ const internalIP = "InternalIP"
 
 // parseNode reads a CiliumNode. What cannot be used becomes a flaw.
 func parseNode(o *object) registry.Node {
-	n := registry.Node{Name: o.Name, Created: o.CreationTimestamp.Time}
+	n := registry.Node{Name: o.Name, Created: o.CreationTimestamp.Time, UID: string(o.UID), Generation: o.Generation}
 	flaw := func(reason registry.Reason, format string, args ...any) {
 		n.Flaws = append(n.Flaws, registry.Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...)})
 	}

@@ -94,7 +94,7 @@ func explain(verb, resource string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err) && resource != "events":
 		return fmt.Errorf("%s %s: the API server has no %s.%s/%s: is a Cilium with VTEP support installed?: %w", verb, resource, resource, group, version, err)
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		return fmt.Errorf("%s %s: not permitted: apply deploy/rbac/vtep-registry.yaml: %w", verb, resource, err)

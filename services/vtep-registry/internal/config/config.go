@@ -19,6 +19,8 @@ type Config struct {
 	VPCCIDRs       []netaddr.IPv4Prefix `name:"vpc-cidrs" required:"" help:"Networks of the VPC, at most 8: what on-premises nodes are told to send to the gateway." placeholder:"CIDR"`
 	PodCIDRs       []netaddr.IPv4Prefix `name:"pod-cidrs" required:"" help:"Pod networks on the premises. A node may claim only what lies inside one of them." placeholder:"CIDR"`
 	NodeCIDRs      []netaddr.IPv4Prefix `name:"node-cidrs" required:"" help:"Networks of the nodes on the premises. A node's address must lie inside one of them." placeholder:"CIDR"`
+	ServiceCIDRs   []netaddr.IPv4Prefix `name:"service-cidrs" help:"Service networks of the cluster. They may lie inside --pod-cidrs; no node may claim any of them." placeholder:"CIDR"`
+	UnderlayCIDRs  []netaddr.IPv4Prefix `name:"underlay-cidrs" help:"Further networks that tunnel packets pass through, such as those of routers and VPN endpoints. They may lie inside --pod-cidrs; no node may claim any of them." placeholder:"CIDR"`
 	NodeSelector   string               `help:"Label selector of the CiliumNodes that are behind the gateway. Empty selects all." default:"eks.amazonaws.com/compute-type=hybrid" placeholder:"SELECTOR"`
 	VTEPConfigName string               `name:"vtep-config-name" help:"Name of the CiliumVTEPConfig that the active gateway writes." default:"hybrid-gateway" placeholder:"NAME"`
 	Shard          string               `help:"Leadership shard whose holder is written into the CiliumVTEPConfig." default:"default" placeholder:"NAME"`
@@ -55,6 +57,18 @@ func (c *Config) Validate() error {
 				}
 			}
 			all = append(all, network{f.flag, p.Prefix})
+		}
+	}
+	for _, f := range []struct {
+		flag     string
+		prefixes []netaddr.IPv4Prefix
+	}{{"--service-cidrs", c.ServiceCIDRs}, {"--underlay-cidrs", c.UnderlayCIDRs}} {
+		for _, p := range f.prefixes {
+			for _, pods := range c.PodCIDRs {
+				if netaddr.Contains(p.Prefix, pods.Prefix) {
+					return fmt.Errorf("%s=%s leaves nothing of --pod-cidrs=%s: want a network beside it or inside it", f.flag, p, pods)
+				}
+			}
 		}
 	}
 	if len(c.VTEPConfigName) > 253 || !objectName().MatchString(c.VTEPConfigName) {

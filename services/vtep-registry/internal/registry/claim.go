@@ -31,6 +31,11 @@ func (s Scope) judge(n Node) claim {
 	}
 	for _, p := range disjoint(n.PodCIDRs) {
 		switch {
+		// What is taken out of the pod networks lies inside them, so it is looked for first.
+		case len(overlapping(s.Services, p)) > 0:
+			c.refuse(CIDRInServices, "the pod network %s overlaps the service network %s", p, list(overlapping(s.Services, p)))
+		case len(overlapping(s.Underlay, p)) > 0:
+			c.refuse(CIDRInUnderlay, "the pod network %s overlaps the underlay's %s", p, list(overlapping(s.Underlay, p)))
 		case contained(s.Pods, p):
 			c.cidrs = append(c.cidrs, p)
 		case len(overlapping(s.VPC, p)) > 0:

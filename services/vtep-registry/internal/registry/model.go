@@ -8,21 +8,28 @@ import (
 	"time"
 )
 
-// Scope is what nodes may claim. The networks of the three lists do not overlap.
+// Scope is what nodes may claim. The networks of the first three lists do not overlap.
 type Scope struct {
 	Nodes []netip.Prefix // networks of the nodes' own addresses
 	Pods  []netip.Prefix // networks that pod networks are taken from
 	VPC   []netip.Prefix
+	// Services and Underlay are taken out of Pods: the cluster's service networks, and
+	// networks that outer packets pass through or end in.
+	Services []netip.Prefix
+	Underlay []netip.Prefix
 }
 
 // Node is what one CiliumNode says, as far as it could be read. Addresses and networks
 // are IPv4.
 type Node struct {
-	Name     string
-	Created  time.Time
-	Address  netip.Addr     // invalid when there is none to use; a flaw then says why
-	PodCIDRs []netip.Prefix // those that could be read
-	Flaws    []Refusal      // what could not be read
+	Name    string
+	Created time.Time
+	// UID and Generation tell one object, and one spec of it, from those before and after.
+	UID        string
+	Generation int64
+	Address    netip.Addr     // invalid when there is none to use; a flaw then says why
+	PodCIDRs   []netip.Prefix // those that could be read
+	Flaws      []Refusal      // what could not be read
 }
 
 // Reason classifies refusals; it is the value of a metric's label.
@@ -30,19 +37,21 @@ type Reason string
 
 // The reasons.
 const (
-	Malformed      Reason = "malformed"       // the object has another shape than a CiliumNode
-	NoAddress      Reason = "no-address"      // it names no InternalIP
-	NotIPv4        Reason = "not-ipv4"        // it has addresses or networks of IPv6 only
-	BadAddress     Reason = "bad-address"     // its address cannot be one of a host
-	AddressOutside Reason = "address-outside" // its address is not in the node networks
-	AddressTaken   Reason = "address-taken"   // another node holds its address
-	NoCIDR         Reason = "no-cidr"         // it has no pod network yet
-	TooManyCIDRs   Reason = "too-many-cidrs"  // it lists more than MaxCIDRs
-	BadCIDR        Reason = "bad-cidr"        // text that is no network
-	CIDRInVPC      Reason = "cidr-in-vpc"     // overlaps the VPC
-	CIDRInNodes    Reason = "cidr-in-nodes"   // overlaps the node networks
-	CIDROutside    Reason = "cidr-outside"    // not inside one of the pod networks
-	CIDRTaken      Reason = "cidr-taken"      // overlaps what another node holds
+	Malformed      Reason = "malformed"        // the object has another shape than a CiliumNode
+	NoAddress      Reason = "no-address"       // it names no InternalIP
+	NotIPv4        Reason = "not-ipv4"         // it has addresses or networks of IPv6 only
+	BadAddress     Reason = "bad-address"      // its address cannot be one of a host
+	AddressOutside Reason = "address-outside"  // its address is not in the node networks
+	AddressTaken   Reason = "address-taken"    // another node holds its address
+	NoCIDR         Reason = "no-cidr"          // it has no pod network yet
+	TooManyCIDRs   Reason = "too-many-cidrs"   // it lists more than MaxCIDRs
+	BadCIDR        Reason = "bad-cidr"         // text that is no network
+	CIDRInVPC      Reason = "cidr-in-vpc"      // overlaps the VPC
+	CIDRInNodes    Reason = "cidr-in-nodes"    // overlaps the node networks
+	CIDRInServices Reason = "cidr-in-services" // overlaps a service network
+	CIDRInUnderlay Reason = "cidr-in-underlay" // overlaps the underlay
+	CIDROutside    Reason = "cidr-outside"     // not inside one of the pod networks
+	CIDRTaken      Reason = "cidr-taken"       // overlaps what another node holds
 )
 
 // MaxCIDRs is how many pod networks one node may list. Cilium's multi-pool IPAM gives

@@ -43,6 +43,15 @@ func New(scope Scope) *Registry {
 // Admitted is the number of admitted nodes.
 func (r *Registry) Admitted() int { return r.admitted }
 
+// Node is what is known of the named node's object.
+func (r *Registry) Node(name string) (Node, bool) {
+	n, known := r.nodes[name]
+	if !known {
+		return Node{}, false
+	}
+	return n.Node, true
+}
+
 // Refused counts, by reason, the refusals that stand.
 func (r *Registry) Refused() map[Reason]int { return maps.Clone(r.refused) }
 

@@ -9,9 +9,11 @@ import (
 )
 
 var scope = Scope{
-	Nodes: prefixes("192.168.0.0/16"),
-	Pods:  prefixes("100.64.0.0/10", "172.20.0.0/16"),
-	VPC:   prefixes("10.0.0.0/16", "10.1.0.0/16"),
+	Nodes:    prefixes("192.168.0.0/16"),
+	Pods:     prefixes("100.64.0.0/10", "172.20.0.0/16"),
+	VPC:      prefixes("10.0.0.0/16", "10.1.0.0/16"),
+	Services: prefixes("100.96.0.0/16"),
+	Underlay: prefixes("100.97.7.0/24", "192.0.2.0/24"),
 }
 
 func prefixes(texts ...string) []netip.Prefix {
@@ -79,6 +81,11 @@ func TestJudgement(t *testing.T) {
 		{"around the VPC", object("n", 1, "192.168.1.1", "10.0.0.0/8"), "quarantined n 192.168.1.1 10.0.0.0/8: the pod network 10.0.0.0/8 overlaps the VPC's 10.0.0.0/16, 10.1.0.0/16"},
 		{"over the nodes", object("n", 1, "192.168.1.1", "192.168.1.0/24"), "quarantined n 192.168.1.1 192.168.1.0/24: the pod network 192.168.1.0/24 overlaps the node networks 192.168.0.0/16"},
 		{"wider than a pod network", object("n", 1, "192.168.1.1", "172.16.0.0/12"), "quarantined n 192.168.1.1 172.16.0.0/12: the pod network 172.16.0.0/12 is not inside the pod networks 100.64.0.0/10, 172.20.0.0/16"},
+		{"in the services", object("n", 1, "192.168.1.1", "100.96.7.0/24"), "quarantined n 192.168.1.1 100.96.7.0/24: the pod network 100.96.7.0/24 overlaps the service network 100.96.0.0/16"},
+		{"around the services", object("n", 1, "192.168.1.1", "100.64.0.0/10"), "quarantined n 192.168.1.1 100.64.0.0/10: the pod network 100.64.0.0/10 overlaps the service network 100.96.0.0/16"},
+		{"around the underlay", object("n", 1, "192.168.1.1", "100.97.0.0/16"), "quarantined n 192.168.1.1 100.97.0.0/16: the pod network 100.97.0.0/16 overlaps the underlay's 100.97.7.0/24"},
+		{"the underlay outside", object("n", 1, "192.168.1.1", "192.0.2.128/25"), "quarantined n 192.168.1.1 192.0.2.128/25: the pod network 192.0.2.128/25 overlaps the underlay's 192.0.2.0/24"},
+		{"beside the services", object("n", 1, "192.168.1.1", "100.95.0.0/16"), "admitted n 192.168.1.1 100.95.0.0/16"},
 		{"good among bad", object("n", 1, "192.168.1.1", "10.0.7.0/24", "100.64.1.0/24"), "admitted n 192.168.1.1 100.64.1.0/24: the pod network 10.0.7.0/24 overlaps the VPC's 10.0.0.0/16"},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantChanges(t, New(scope).Reset([]Node{c.node}), c.want) })
