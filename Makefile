@@ -13,7 +13,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-e2e lab lab-down build services controlplane generate lint precommit clean FORCE
+.PHONY: help demo test test-unit test-e2e bench-routes lab lab-down build services controlplane generate lint precommit clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test-unit: $(TOOLS)/gotestsum
 
 test-e2e: $(TOOLS)/gotestsum
 	$(TOOLS)/gotestsum $(REPORT) -- -count=1 -p 1 -timeout 20m ./tools/lab/e2e/...
+
+bench-routes: ## measure takeovers of routes, of both kinds and many sizes, against the EC2 stand-in
+	@BENCH_ROUTES=1 $(GO) test -count=1 -timeout 60m -v -run '^TestBenchRoutes$$' ./services/route-sync/internal/app
 
 lab: build ## bring the lab up and leave it up
 	@$(SUDO) $(BIN)/lab up

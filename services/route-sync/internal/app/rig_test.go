@@ -303,6 +303,14 @@ func (r *rig) targets() map[string]int {
 
 // reached counts to which target packets to each network go from each table.
 func reached(s ec2standin.Snapshot, networks []config.PodCIDR) map[string]int {
+	var prefixes []netip.Prefix
+	for _, p := range networks {
+		prefixes = append(prefixes, p.Prefix)
+	}
+	return reachedFrom(s, prefixes)
+}
+
+func reachedFrom(s ec2standin.Snapshot, networks []netip.Prefix) map[string]int {
 	counts := map[string]int{}
 	for _, t := range s.RouteTables {
 		for _, p := range networks {

@@ -37,6 +37,8 @@ type Options struct {
 	Region string
 	// Parallel is how many calls may be under way at once.
 	Parallel int
+	// Transport, if there is one, changes how connections are made, for tests.
+	Transport func(*http.Transport)
 	// Tracer makes a span for each write, and for each read within a recorded span.
 	Tracer trace.Tracer
 	// Log takes what the SDK has to say, at level debug; nil drops it.
@@ -70,6 +72,9 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		return nil, fmt.Errorf("load the AWS configuration: it has an HTTP client of type %T", cfg.HTTPClient)
 	}
 	transport := buildable.GetTransport()
+	if o.Transport != nil {
+		o.Transport(transport)
+	}
 	http := &gate{transport: transport, second: transport.Clone(), client: http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

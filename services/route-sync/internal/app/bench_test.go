@@ -1,0 +1,273 @@
+package app_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"text/tabwriter"
+	"time"
+
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/services/route-sync/internal/ec2"
+	"github.com/hybridgateway/gateway/services/route-sync/internal/plan"
+	"github.com/hybridgateway/gateway/services/route-sync/internal/syncer"
+	"github.com/hybridgateway/gateway/tools/ec2standin"
+)
+
+// takeover is a takeover to measure: the whole way from the leadership event through the SDK to the stand-in and
+// back to convergence.
+type takeover struct {
+	tables, networks int
+	list             bool
+	latency          time.Duration
+	// bucket says that EC2 throttles and that route-sync knows it.
+	bucket bool
+}
+
+// measured is what a takeover took, in time and in calls that change something.
+type measured struct {
+	took             time.Duration
+	calls, throttled int
+}
+
+// What the design asks for, in faked time: only what EC2 takes counts, and how many calls are made.
+func TestTakeoverTimes(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		takeover
+		calls int
+		most  time.Duration
+	}{
+		{takeover{10, 20, true, 100 * ms, false}, 10, 100 * ms},
+		{takeover{10, 20, true, 100 * ms, true}, 10, 100 * ms},
+		{takeover{10, 20, false, 100 * ms, false}, 200, 400 * ms},
+		// 50 at once, and then five a second.
+		{takeover{10, 20, false, 100 * ms, true}, 200, 30*time.Second + 500*ms},
+		{takeover{50, 1, false, 300 * ms, true}, 50, 300 * ms},
+		{takeover{1, 200, true, 0, true}, 1, 0},
+	} {
+		t.Run(fmt.Sprintf("%+v", c.takeover), func(t *testing.T) {
+			var got measured
+			synctest.Test(t, func(t *testing.T) { got = c.measure(t) })
+			if got.calls != c.calls || got.throttled != 0 || got.took > c.most {
+				t.Errorf("it took %s and %d calls, of which %d were throttled; want at most %s and %d calls", got.took, got.calls, got.throttled, c.most, c.calls)
+			}
+		})
+	}
+}
+
+// TestBenchRoutes prints the table of `make bench-routes`: in real time without the bucket, of several runs the median
+// and the worst; with it in faked time, where the processor costs nothing and minutes pass at once.
+func TestBenchRoutes(t *testing.T) {
+	if os.Getenv("BENCH_ROUTES") == "" {
+		t.Skip("takes minutes: make bench-routes")
+	}
+	const runs = 5
+	out := tabwriter.NewWriter(t.Output(), 0, 0, 2, ' ', tabwriter.AlignRight)
+	defer out.Flush()
+	fmt.Fprint(out, "tables\tnetworks\tkind\tms per call\tcalls\tmedian\tworst\twith the bucket\tcalls\tthrottled\t\n")
+	for _, tables := range []int{1, 10, 50} {
+		for _, networks := range []int{1, 20, 200} {
+			for _, list := range []bool{false, true} {
+				for _, latency := range []time.Duration{0, 100 * time.Millisecond, 300 * time.Millisecond} {
+					c := takeover{tables, networks, list, latency, false}
+					var all []measured
+					for range runs {
+						all = append(all, c.measure(t))
+					}
+					slices.SortFunc(all, func(a, b measured) int { return cmp.Compare(a.took, b.took) })
+					c.bucket = true
+					var limited measured
+					synctest.Test(t, func(t *testing.T) { limited = c.measure(t) })
+					fmt.Fprintf(out, "%d\t%d\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t\n", tables, networks, map[bool]string{false: "CIDRs", true: "list"}[list], latency.Milliseconds(),
+						all[0].calls, seconds(all[runs/2].took), seconds(all[runs-1].took), seconds(limited.took), limited.calls, limited.throttled)
+				}
+			}
+		}
+	}
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.3f s", d.Seconds()) }
+
+// world is an account in which all routes lead to eni-b.
+func (c takeover) world(t *testing.T) (*ec2standin.Server, plan.Config) {
+	t.Helper()
+	s := ec2standin.New(ec2standin.Config{RoutesPerTable: 1000})
+	p := plan.Config{
+		Shard: "default", Interface: "eni-a", Region: s.Region(), Interval: 10 * time.Second, Parallel: 64, Gateways: []string{"eni-b"},
+	}
+	if c.bucket {
+		p.Bucket = plan.EC2Writes()
+	}
+	errs := []error{
+		s.AddVPC(ec2standin.VPC{ID: "vpc-1", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}}),
+		s.AddSubnet(ec2standin.Subnet{ID: "subnet-1", VPC: "vpc-1", CIDR: netip.MustParsePrefix("10.0.1.0/24")}),
+		s.AddInstance(ec2standin.Instance{ID: "i-a"}), s.AddInstance(ec2standin.Instance{ID: "i-b"}),
+		s.AddENI(ec2standin.ENI{ID: "eni-a", Subnet: "subnet-1", Instance: "i-a", PrivateIP: netip.MustParseAddr("10.0.1.10")}),
+		s.AddENI(ec2standin.ENI{ID: "eni-b", Subnet: "subnet-1", Instance: "i-b", PrivateIP: netip.MustParseAddr("10.0.1.11")}),
+	}
+	list := ec2standin.PrefixList{ID: "pl-1", Name: "pods", MaxEntries: c.networks}
+	for i := range c.networks {
+		p.Destinations = append(p.Destinations, netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, byte(i), 0}), 24))
+		list.Entries = append(list.Entries, ec2standin.PrefixListEntry{CIDR: p.Destinations[i]})
+	}
+	if c.list {
+		errs = append(errs, s.AddPrefixList(list))
+		p.Lists.IDs = []string{"pl-1"}
+	}
+	for i := range c.tables {
+		id := fmt.Sprintf("rtb-%d", i)
+		p.Tables = append(p.Tables, id)
+		errs = append(errs, s.AddRouteTable(ec2standin.RouteTable{ID: id, VPC: "vpc-1"}))
+		if c.list {
+			errs = append(errs, s.SetListRoute(id, "pl-1", ec2standin.ToENI("eni-b")))
+			continue
+		}
+		for _, d := range p.Destinations {
+			errs = append(errs, s.SetRoute(id, d, ec2standin.ToENI("eni-b")))
+		}
+	}
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, p
+}
+
+// measure runs one takeover. It uses no clock but time's and no network but memory, so that time may be faked.
+func (c takeover) measure(t *testing.T) measured {
+	s, p := c.world(t)
+	network := newMemory()
+	server := &http.Server{Handler: s, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(network) }()
+	none := filepath.Join(t.TempDir(), "none")
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": "http://ec2.test", "AWS_REGION": s.Region(), "AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret",
+		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_EC2_METADATA_DISABLED": "true", "AWS_CA_BUNDLE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	client, err := ec2.Open(t.Context(), ec2.Options{
+		Parallel: p.Parallel, Tracer: tracenoop.NewTracerProvider().Tracer(""),
+		Transport: func(h *http.Transport) { h.DialContext, h.Proxy = network.dial, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	began := time.Now()
+	now := func() time.Duration { return time.Hour + time.Since(began) }
+	metrics, err := syncer.NewMetrics(metricnoop.NewMeterProvider().Meter(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	converged := make(chan struct{}, 1)
+	loop := syncer.New(ctx, syncer.Config{
+		Plan: p, EC2: client, Now: now, Readable: func(string) {}, Log: slog.New(slog.DiscardHandler),
+		Tracer: tracenoop.NewTracerProvider().Tracer(""), Metrics: metrics,
+		Publish: func(_ context.Context, _ string, item syncer.Item) {
+			if c, is := item.(syncer.Convergence); is && c.Epoch == 2 {
+				converged <- struct{}{}
+			}
+		},
+		Retract: func(context.Context, string) {},
+	})
+	leadership, ended := make(chan feed.Update[plan.Leadership]), make(chan struct{})
+	go func() { defer close(ended); _ = loop.Run(ctx, leadership) }()
+	lead := func(l plan.Leadership) {
+		l.Shard = "default"
+		leadership <- feed.Update[plan.Leadership]{Change: &feed.Event[plan.Leadership]{Kind: feed.Upsert, Key: "default", Value: l}}
+	}
+	lead(plan.Leadership{Epoch: 1, Holder: "eni-b"})
+	c.settle()
+	faults := ec2standin.Faults{Latency: c.latency}
+	if c.bucket {
+		faults.Throttle = ec2standin.EC2Throttle()
+	}
+	s.SetFaults(faults)
+	s.ResetCalls()
+
+	start := time.Now()
+	lead(plan.Leadership{Epoch: 2, Active: true, ValidUntil: now() + time.Hour, Holder: "eni-a"})
+	<-converged
+	m := measured{took: time.Since(start), calls: s.MutatingCalls()}
+	for _, call := range s.Calls() {
+		if call.Code == "RequestLimitExceeded" {
+			m.throttled++
+		}
+	}
+	if got := reachedFrom(s.Snapshot(), p.Destinations); got["eni-a"] != c.tables*c.networks {
+		t.Errorf("%+v: packets go to %v", c, got)
+	}
+	cancel()
+	<-ended
+	client.Close()
+	_ = server.Shutdown(context.WithoutCancel(ctx)) // calls under way end
+	<-served
+	return m
+}
+
+// settle waits until a gateway that stands by has read what there is and, in faked time, used up no token any more.
+func (c takeover) settle() {
+	if c.bucket {
+		time.Sleep(10 * time.Minute)
+		return
+	}
+	time.Sleep(time.Duration(200+c.tables*c.networks/20) * time.Millisecond)
+}
+
+// memory is a network without sockets.
+type memory struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newMemory() *memory { return &memory{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case m.conns <- server:
+		return client, nil
+	case <-m.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Accept implements net.Listener.
+func (m *memory) Accept() (net.Conn, error) {
+	select {
+	case c := <-m.conns:
+		return c, nil
+	case <-m.closed:
+		return nil, io.EOF
+	}
+}
+
+// Close implements net.Listener.
+func (m *memory) Close() error {
+	m.once.Do(func() { close(m.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "memory"} }
