@@ -60,6 +60,9 @@ type Config struct {
 	ElectionKubeconfig string
 	RegistryKubeconfig string
 
+	PeerKeyFile string       // what gateways' heartbeats are signed with
+	Peers       []netip.Addr // all gateways
+
 	TLSCert, TLSKey, ClientCA string // files of admin's
 	LogLevel                  string
 	// ExtraArgs are added to a service's flags.
@@ -101,6 +104,9 @@ func (c Config) args(service string) []string {
 	switch service {
 	case Election:
 		args = append(args, "--kubeconfig="+c.ElectionKubeconfig)
+		if c.PeerKeyFile != "" {
+			args = append(args, "--peer-key-file="+c.PeerKeyFile, "--peers="+joinAddrs(c.Peers))
+		}
 	case VtepRegistry:
 		args = append(args, "--kubeconfig="+c.RegistryKubeconfig,
 			"--vpc-cidrs="+join(c.VPCNetworks), "--pod-cidrs="+join(c.PodNetworks), "--node-cidrs="+join(c.NodeNetworks))
@@ -135,6 +141,14 @@ func join(list []netip.Prefix) string {
 	parts := make([]string, len(list))
 	for i, p := range list {
 		parts[i] = p.String()
+	}
+	return strings.Join(parts, ",")
+}
+
+func joinAddrs(list []netip.Addr) string {
+	parts := make([]string, len(list))
+	for i, a := range list {
+		parts[i] = a.String()
 	}
 	return strings.Join(parts, ",")
 }

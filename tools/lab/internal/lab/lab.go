@@ -2,6 +2,8 @@ package lab
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -129,8 +131,14 @@ func (l *Lab) startCluster(ctx context.Context) error {
 
 func (l *Lab) prepareGateways() error {
 	var enis []string
+	var peers []netip.Addr
 	for _, m := range l.World.Gateways() {
 		enis = append(enis, m.ENI)
+		peers = append(peers, m.IP)
+	}
+	keyFile, err := l.writePeerKey()
+	if err != nil {
+		return err
 	}
 	for _, m := range l.World.Gateways() {
 		h, err := l.Host(m.Name)
@@ -148,6 +156,8 @@ func (l *Lab) prepareGateways() error {
 
 			ElectionKubeconfig: l.Cluster.Kubeconfig(cluster.ElectionAccount),
 			RegistryKubeconfig: l.Cluster.Kubeconfig(cluster.VtepRegistryAccount),
+			PeerKeyFile:        keyFile,
+			Peers:              peers,
 			TLSCert:            filepath.Join(l.PKIDir(), m.Name+".crt"),
 			TLSKey:             filepath.Join(l.PKIDir(), m.Name+".key"),
 			ClientCA:           l.CAFile(),
@@ -162,6 +172,17 @@ func (l *Lab) prepareGateways() error {
 		l.Gateways = append(l.Gateways, g)
 	}
 	return nil
+}
+
+// writePeerKey makes a key for the gateways' heartbeats.
+func (l *Lab) writePeerKey() (path string, err error) {
+	path = filepath.Join(l.Options.Dir, "heartbeat.key")
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails
+	if err := os.WriteFile(path, []byte(base64.StdEncoding.EncodeToString(key[:])+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("write the heartbeats' key: %w", err)
+	}
+	return path, nil
 }
 
 // StartGateways starts all processes of all gateways, and returns when traffic

@@ -25,8 +25,11 @@ func began(s Span) string {
 func happened(s Span, e Event) string {
 	switch s.Name + "/" + e.Name {
 	case "takeover/take-over possible":
-		if s.Attributes["cause"] == "expired" {
+		switch s.Attributes["cause"] {
+		case "expired":
 			return "lease expired: the record may be taken"
+		case "suspected":
+			return "heartbeats stopped: the record may be taken"
 		}
 		return "the record is free: it may be taken"
 	case "takeover/leadership published":
@@ -77,6 +80,7 @@ func recordText(s Span) string {
 		"take-over": "record taken by compare-and-swap, epoch " + s.Attributes["epoch"],
 		"converge":  "convergence noted in the record",
 		"release":   "record given up",
+		"give":      "record given to the successor by compare-and-swap, epoch " + s.Attributes["epoch"],
 	} {
 		if s.Attributes["purpose"] == purpose && s.Attributes["outcome"] == "swapped" {
 			return text
