@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +52,8 @@ func TestSimulation(t *testing.T) {
 	}
 	fixed := uint64(0) // 1, 2, 3…, so that what was found once stays found
 	fresh := rand.Uint64() | 1<<63
+	// It makes much garbage and keeps little of it.
+	defer debug.SetGCPercent(debug.SetGCPercent(1600))
 	began := time.Now()
 	stats, err := simulateAll(count, func(n uint64) uint64 {
 		if n%20 == 0 {

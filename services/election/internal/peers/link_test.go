@@ -1,0 +1,74 @@
+package peers
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// An interface that is down is told from one that is up, in a namespace that goes with the thread.
+func TestPrivilegedLinkDown(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("making a network namespace needs root")
+	}
+	const addr = "10.77.0.1"
+	down, up, err := inNewNamespace(func() (down, up, err error) {
+		s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer unix.Close(s)
+		lo, err := unix.NewIfreq("lo")
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := errors.Join(lo.SetInet4Addr([]byte{10, 77, 0, 1}), unix.IoctlIfreq(s, unix.SIOCSIFADDR, lo)); err != nil {
+			return nil, nil, err
+		}
+		lo.SetUint16(0)
+		if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
+			return nil, nil, err
+		}
+		down = LinkDown(netip.MustParseAddr(addr))
+		lo.SetUint16(unix.IFF_UP)
+		if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
+			return nil, nil, err
+		}
+		return down, LinkDown(netip.MustParseAddr(addr)), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if down == nil || !strings.Contains(down.Error(), "interface lo is down") {
+		t.Errorf("while it is down: %v", down)
+	}
+	if up != nil {
+		t.Errorf("while it is up: %v", up)
+	}
+}
+
+// inNewNamespace calls f on a thread that ends after it, and its namespace with it.
+func inNewNamespace(f func() (down, up, err error)) (down, up, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
+			down, up, err = f()
+		}
+	}()
+	<-done
+	return down, up, err
+}
+
+// Of an address that this machine does not have nothing is known.
+func TestLinkDownOfAnotherAddress(t *testing.T) {
+	if err := LinkDown(netip.MustParseAddr("192.0.2.1")); err != nil {
+		t.Error(err)
+	}
+}
