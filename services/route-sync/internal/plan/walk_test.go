@@ -7,6 +7,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,20 +17,43 @@ import (
 
 // TestRandomFaultSchedules runs three gateways against one EC2 through random faults: refused and throttled calls,
 // lost replies, writes that take effect long after their caller gave up, stale reads, contradicting errors,
-// operators who delete and change routes, stalls between decision and call, restarts and changes of leadership at
-// any moment. After every schedule the routes must point to the newest epoch's gateway, and no foreign route may
-// have been touched.
+// operators who delete and change routes, stalls between decision and call, restarts, also with the other kind of
+// destination, and changes of leadership at any moment. After every schedule all traffic must lead to the newest
+// epoch's gateway, and no foreign route may have been touched; and no leader may ever delete a route that traffic
+// needs. A failing schedule is run again with WALK_SEED.
 func TestRandomFaultSchedules(t *testing.T) {
-	schedules := uint64(1000)
-	if testing.Short() {
+	const workers = 4
+	schedules := uint64(10_000)
+	switch {
+	case testing.Short():
 		schedules = 100
+	case raced:
+		schedules = 500
 	}
-	for seed := range schedules {
-		w := newWorld(seed)
-		w.run()
-		if w.failure != "" {
-			t.Fatalf("seed %d: %s\n%s", seed, w.failure, strings.Join(w.log, "\n"))
+	if text := os.Getenv("WALK_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
 		}
+		schedule(t, seed)
+		return
+	}
+	for worker := range uint64(workers) {
+		t.Run(fmt.Sprint(worker), func(t *testing.T) {
+			t.Parallel()
+			for seed := worker; seed < schedules; seed += workers {
+				schedule(t, seed)
+			}
+		})
+	}
+}
+
+func schedule(t *testing.T, seed uint64) {
+	t.Helper()
+	w := newWorld(seed)
+	w.run()
+	if w.failure != "" {
+		t.Fatalf("seed %d: %s\n%s", seed, w.failure, strings.Join(w.log, "\n"))
 	}
 }
 
@@ -47,8 +73,12 @@ type world struct {
 	failure string
 
 	routes  map[Key]Route
+	lists   map[string]PrefixList
 	foreign map[Key]time.Duration // since when the route is foreign
 	past    []snapshot
+	// muddled is when something last changed that the leader did not do.
+	muddled time.Duration
+	made    int // lists
 
 	gateways []*gateway
 	epoch    uint64
@@ -59,11 +89,13 @@ type world struct {
 type snapshot struct {
 	at     time.Duration
 	routes map[Key]Route
+	lists  map[string]PrefixList
 }
 
 type gateway struct {
 	w     *world
 	eni   string
+	lists Lists
 	state *State
 	// life counts restarts: what a dead process began ends nowhere.
 	life     int
@@ -93,9 +125,14 @@ func (e *events) Pop() any {
 func newWorld(seed uint64) *world {
 	w := &world{
 		random: rand.New(rand.NewPCG(seed, 2)), now: time.Hour,
-		routes: map[Key]Route{}, foreign: map[Key]time.Duration{},
+		routes: map[Key]Route{}, foreign: map[Key]time.Duration{}, lists: map[string]PrefixList{},
 	}
-	for _, k := range w.keys() {
+	given := PrefixList{ID: "pl-given", Version: 1, Max: walkDestinations}
+	for _, k := range w.keys()[:walkDestinations] {
+		given.Entries = append(given.Entries, k.Destination.CIDR)
+	}
+	w.lists[given.ID] = given
+	for _, k := range append(w.keys(), w.sideKeys()...) {
 		switch w.random.IntN(8) {
 		case 0:
 			w.routes[k] = w.alien()
@@ -119,6 +156,16 @@ func (w *world) keys() []Key {
 		for d := range walkDestinations {
 			keys = append(keys, Key{fmt.Sprintf("rtb-%d", t), To(netip.PrefixFrom(netip.AddrFrom4([4]byte{100, byte(64 + d), 0, 0}), 16))})
 		}
+	}
+	return keys
+}
+
+// sideKeys are those of routes that take the same traffic in other ways.
+func (w *world) sideKeys() []Key {
+	var keys []Key
+	for t := range walkTables {
+		table := fmt.Sprintf("rtb-%d", t)
+		keys = append(keys, Key{table, ToList("pl-given")}, Key{table, To(netip.MustParsePrefix("100.64.7.0/24"))})
 	}
 	return keys
 }
@@ -176,14 +223,42 @@ func (w *world) check() {
 		w.fail("eni-%d holds epoch %d and has converged under %d", w.holder, w.epoch, got)
 	}
 	for _, k := range w.keys() {
-		condition := g.state.status(g.state.byKey[k]).Condition
-		switch _, alien := w.foreign[k]; {
-		case alien && condition != Conflict:
-			w.fail("%s is foreign, and %s for the holder", k, condition)
-		case !alien && (w.routes[k] != to(g.eni) || condition != InSync):
-			w.fail("%s points to %v and is %s for the holder %s", k, w.routes[k], condition, g.eni)
+		_, alien := w.foreign[k]
+		_, alienList := w.foreign[Key{k.Table, ToList("pl-given")}]
+		switch target := w.leads(k); {
+		case alien:
+			if r := g.state.byKey[k]; r == nil || g.state.status(r).Condition != Conflict {
+				w.fail("%s is foreign, and no conflict for the holder", k)
+			}
+		case target != g.eni && !(alienList && target == w.routes[Key{k.Table, ToList("pl-given")}].Target):
+			w.fail("the traffic of %s leads to %q rather than to the holder %s", k, target, g.eni)
+		case g.lists.used() && !alienList && w.routes[k].Kind != Absent:
+			w.fail("%s is left over", k)
 		}
 	}
+	for _, k := range w.sideKeys() {
+		if _, alien := w.foreign[k]; !alien && w.routes[k].Kind != Absent && w.routes[k] != to(g.eni) {
+			w.fail("%s still leads to %v", k, w.routes[k])
+		}
+	}
+	for _, r := range g.state.routes[:g.state.wantedCount] {
+		if _, alien := w.foreign[r.key]; !alien && g.state.status(r).Condition != InSync {
+			w.fail("%s is %s", r.key, g.state.status(r).Condition)
+		}
+	}
+}
+
+// leads is where the traffic of a table to a destination goes.
+func (w *world) leads(k Key) string {
+	if r := w.routes[k]; r.Kind != Absent {
+		return r.Target
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.lists)) {
+		if r := w.routes[Key{k.Table, ToList(id)}]; r.Kind != Absent && w.lists[id].covers(k.Destination.CIDR) {
+			return r.Target
+		}
+	}
+	return ""
 }
 
 // elect moves the record, as soon as the last holder's validity has ended or at once when it gave the record up.
@@ -239,8 +314,10 @@ func (w *world) meddle() {
 		return
 	}
 	w.after(w.between(time.Second, 20*time.Second), w.meddle)
-	k := w.keys()[w.random.IntN(walkTables*walkDestinations)]
+	keys := append(w.keys(), w.sideKeys()...)
+	k := keys[w.random.IntN(len(keys))]
 	_, alien := w.foreign[k]
+	w.muddled = w.now
 	switch w.random.IntN(5) {
 	case 0:
 		w.note("operator deletes %s", k)
@@ -273,20 +350,22 @@ func (w *world) set(k Key, r Route) {
 	w.remember()
 }
 
-func (w *world) remember() { w.past = append(w.past, snapshot{w.now, maps.Clone(w.routes)}) }
+func (w *world) remember() {
+	w.past = append(w.past, snapshot{w.now, maps.Clone(w.routes), maps.Clone(w.lists)})
+}
 
 // seen is the world as a read tells it: as it is, or as it was.
-func (w *world) seen() map[Key]Route {
+func (w *world) seen() snapshot {
 	when := w.now
 	if w.chance(40) {
 		when -= w.between(0, 3*time.Second)
 	}
 	for i := len(w.past) - 1; i > 0; i-- {
 		if w.past[i].at <= when {
-			return w.past[i].routes
+			return w.past[i]
 		}
 	}
-	return w.past[0].routes
+	return w.past[0]
 }
 
 func (g *gateway) start() {
@@ -300,6 +379,18 @@ func (g *gateway) start() {
 		if len(c.Destinations) < walkDestinations {
 			c.Destinations = append(c.Destinations, k.Destination.CIDR)
 		}
+	}
+	switch g.w.random.IntN(4) {
+	case 0:
+		g.lists = Lists{IDs: []string{"pl-given"}}
+	case 1:
+		g.lists = Lists{Managed: "pods"}
+	default:
+		g.lists = Lists{}
+	}
+	c.Lists = g.lists
+	if g.w.random.IntN(2) == 0 {
+		c.Bucket = Bucket{Burst: 20, PerSecond: 5}
 	}
 	g.state = New(c)
 	g.w.after(0, g.step)
@@ -317,11 +408,15 @@ func (g *gateway) step() {
 			g.read(a)
 		case Lookup:
 			g.lookup(a)
+		case ReadLists:
+			g.readLists(a)
+		case WriteList:
+			g.writeList(a)
 		case Inspect:
 			g.later(g.w.between(5*time.Millisecond, 300*time.Millisecond), func() { g.state.InspectDone(a, true, false, Result{}, g.w.now) })
 		case Cancel:
-			for _, abandon := range g.inFlight {
-				g.w.after(0, abandon)
+			for _, k := range slices.SortedFunc(maps.Keys(g.inFlight), func(a, b Key) int { return strings.Compare(a.String(), b.String()) }) {
+				g.w.after(0, g.inFlight[k])
 			}
 		}
 	}
@@ -419,10 +514,19 @@ func (g *gateway) send(a Write, finish func(Result) func()) {
 // apply is the effect of a write.
 func (w *world) apply(a Write) Result {
 	old, there := w.routes[a.Key]
+	list, listed := w.lists[a.Destination.List]
+	late := a.Epoch != w.epoch
+	if late {
+		w.muddled = w.now
+	}
 	switch {
+	case a.Destination.List != "" && !listed:
+		return Result{Outcome: NoList, Detail: "no such list"}
 	case a.Verb == Create && there:
 		return Result{Outcome: Exists}
-	case a.Verb == Replace && !there:
+	case a.Verb == Create && list.Creating:
+		return Result{Outcome: Busy, Detail: "being created"}
+	case a.Verb != Create && !there:
 		return Result{Outcome: NoRoute}
 	}
 	if since, alien := w.foreign[a.Key]; alien {
@@ -431,8 +535,124 @@ func (w *world) apply(a Write) Result {
 		}
 		delete(w.foreign, a.Key) // nobody could know yet
 	}
-	w.set(a.Key, to(a.Interface))
+	if a.Verb != Delete {
+		w.set(a.Key, to(a.Interface))
+		return Result{}
+	}
+	before := w.served(a.Table)
+	w.set(a.Key, Route{})
+	if after := w.served(a.Table); after < before && w.now-w.muddled > settling+interval && !late {
+		w.fail("%s leaves %d destinations of %d without a route", a, before-after, before)
+	}
 	return Result{}
+}
+
+// served counts the destinations that a table has any route for.
+func (w *world) served(table string) int {
+	n := 0
+	for _, k := range w.keys() {
+		if k.Table == table && w.leads(k) != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func (g *gateway) readLists(a ReadLists) {
+	w := g.w
+	latency := w.between(5*time.Millisecond, 300*time.Millisecond)
+	if w.chance(10) {
+		g.later(latency, func() { g.state.ReadListsDone(a, nil, Result{Outcome: Throttled, Detail: "injected"}, w.now) })
+		return
+	}
+	life := g.life
+	w.after(latency/2, func() {
+		var lists []PrefixList
+		known := w.seen().lists
+		for _, id := range slices.Sorted(maps.Keys(known)) {
+			l := known[id]
+			if slices.Contains(a.IDs, l.ID) || l.Owned && slices.Contains(a.Names, l.Name) {
+				lists = append(lists, l)
+			}
+		}
+		if g.life == life {
+			g.later(latency/2, func() { g.state.ReadListsDone(a, lists, Result{}, w.now) })
+		}
+	})
+}
+
+func (g *gateway) writeList(a WriteList) {
+	w := g.w
+	latency := w.between(5*time.Millisecond, 300*time.Millisecond)
+	done := func(id string, r Result) func() {
+		return func() {
+			w.note("%s %s: %s", g.eni, a, r.Outcome)
+			g.state.WriteListDone(a, id, r, w.now)
+		}
+	}
+	if epoch, until := g.state.Validity(); epoch != a.Epoch || w.now >= until {
+		g.later(0, done("", Result{Outcome: Fenced}))
+		return
+	}
+	switch {
+	case w.chance(8):
+		g.later(latency, done("", Result{Outcome: []Outcome{Throttled, Failed, Denied}[w.random.IntN(3)], Detail: "injected"}))
+	case w.chance(8): // the reply is lost
+		w.after(latency, func() { w.applyList(a) })
+		g.later(2*time.Second, done("", Result{Outcome: Unknown, Detail: "no answer"}))
+	default:
+		life := g.life
+		w.after(latency/2, func() {
+			id, r := w.applyList(a)
+			if g.life == life {
+				g.later(latency/2, done(id, r))
+			}
+		})
+	}
+}
+
+// applyList begins the effect of a WriteList, which comes after a while.
+func (w *world) applyList(a WriteList) (string, Result) {
+	list, there := w.lists[a.ID]
+	id := a.ID
+	effect := func(l *PrefixList) { l.Max = a.Max }
+	switch {
+	case a.Verb == CreateList:
+		w.made++
+		id = fmt.Sprintf("pl-made%d", w.made)
+		list = PrefixList{ID: id, Name: a.Name, Max: a.Max, Owned: true, Creating: true, Version: 1, Entries: slices.Clone(a.Add)}
+		effect = func(l *PrefixList) { l.Creating = false }
+	case !there:
+		return id, Result{Outcome: NoList, Detail: "no such list"}
+	case list.Busy || a.Verb == ModifyList && a.Version != list.Version:
+		return id, Result{Outcome: Busy, Detail: "being changed"}
+	case !list.Owned:
+		w.fail("%s: the list is not the gateways' own", a)
+	case a.Verb == ModifyList:
+		effect = func(l *PrefixList) {
+			l.Version++
+			l.Entries = slices.DeleteFunc(append(slices.Clone(l.Entries), a.Add...), func(p netip.Prefix) bool { return slices.Contains(a.Remove, p) })
+		}
+	case a.Verb == DeleteList:
+		for k := range w.routes {
+			if k.Destination.List == id {
+				return id, Result{Outcome: Failed, Detail: "referenced by " + k.Table}
+			}
+		}
+		delete(w.lists, id)
+		w.remember()
+		return id, Result{}
+	}
+	list.Busy = true
+	w.lists[id] = list
+	w.remember()
+	w.after(w.between(10*time.Millisecond, 3*time.Second), func() {
+		effect(&list)
+		list.Busy = false
+		w.lists[id] = list
+		w.remember()
+	})
+	return id, Result{}
 }
 
 func (g *gateway) read(a Read) {
@@ -450,7 +670,7 @@ func (g *gateway) read(a Read) {
 		for _, t := range a.Tables {
 			tables[t] = Table{}
 		}
-		for k, r := range w.seen() {
+		for k, r := range w.seen().routes {
 			tables[k.Table][k.Destination] = r
 		}
 		if g.life == life {
