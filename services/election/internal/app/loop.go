@@ -24,6 +24,7 @@ const (
 	keyPeer    = "peer"
 	keyAddress = "address"
 	keyChange  = "change"
+	keyDevice  = "device"
 )
 
 // register is the record, as far as the loop needs it.

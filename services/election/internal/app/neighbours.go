@@ -150,9 +150,9 @@ func (n *neighbours) look(shard string) term.Peers {
 	known := peersOf(n.node.Peers(), shard)
 	silent := func(p term.Peer) bool { return p.Condition == term.Silent }
 	if own.IsValid() && slices.ContainsFunc(known.Peers, silent) {
-		if err := peers.LinkDown(own); err != nil {
+		if device, down := peers.LinkDown(own); down {
 			known.Isolated = true
-			n.log.Warn("the other gateways' silence is this node's fault", telemetry.KeyError, err)
+			n.log.Warn("other gateways are silent because this node's network interface is down", keyDevice, device)
 		}
 	}
 	return known

@@ -1,17 +1,16 @@
 package peers
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 )
 
-// LinkDown tells why the network interface that has the address carries nothing, or nil. It says nothing about
-// what lies behind the interface.
-func LinkDown(addr netip.Addr) error {
+// LinkDown tells whether the network interface that has the address carries nothing, and its name. It says
+// nothing about what lies behind the interface, and nothing when the interfaces cannot be listed.
+func LinkDown(addr netip.Addr) (device string, down bool) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
-		return nil // what cannot be told is no fault of the link's
+		return "", false
 	}
 	for _, i := range interfaces {
 		addrs, err := i.Addrs()
@@ -19,14 +18,10 @@ func LinkDown(addr netip.Addr) error {
 			continue
 		}
 		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err != nil || p.Addr() != addr {
-				continue
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == addr {
+				return i.Name, i.Flags&net.FlagUp == 0 || i.Flags&net.FlagRunning == 0
 			}
-			if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagRunning == 0 {
-				return fmt.Errorf("network interface %s is down", i.Name)
-			}
-			return nil
 		}
 	}
-	return nil
+	return "", false
 }

@@ -29,10 +29,10 @@ func (t *Term) takeable() (at time.Duration, cause Cause, ok bool) {
 		return t.now, Vacant, true
 	case !t.local.Standing:
 		return 0, 0, false
-	case !t.present && !t.held:
+	case !t.present && !t.held && !t.others.led:
 		return t.now, Vacant, true
 	case !t.present:
-		// Its last holder may not know yet that it was deleted.
+		// Its last holder may not know yet that it was deleted, or it is a peer that has led.
 		return t.changed + t.config.LeaseDuration, Vacant, true
 	case r.Holder.ID == "" && r.Handover != nil:
 		return t.now, HandedOver, true

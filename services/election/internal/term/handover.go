@@ -180,7 +180,7 @@ func (t *Term) giveUp() {
 		h.refused[t.record.Holder.ID] = true
 	}
 	to := t.successor(h)
-	if to == nil && !h.leaves && !(t.config.Blind && !t.local.Standing) {
+	if to == nil && !h.leaves && (!t.config.Blind || t.local.Standing) {
 		t.finish("no gateway that was to have the record took it", false)
 		return
 	}

@@ -22,6 +22,8 @@ type others struct {
 	peers []Peer
 	// silent has the peers that are silent, or have left.
 	silent map[string]silence
+	// led is true once a peer said that it leads or led.
+	led bool
 	// fitSince has since when peers are fit.
 	fitSince map[string]time.Duration
 
@@ -77,8 +79,8 @@ func (t *Term) hear(in Peers) {
 	o.peers = in.Peers
 	silent, fit := make(map[string]silence), make(map[string]time.Duration)
 	for _, p := range in.Peers {
-		if p.Converged < maxFloor {
-			t.floor = max(t.floor, p.Converged)
+		if p.Converged != 0 && p.Converged < maxFloor {
+			t.floor, o.led = max(t.floor, p.Converged), true
 		}
 		if !p.heard() {
 			last, before := o.silent[p.Gateway.ID]

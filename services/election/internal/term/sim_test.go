@@ -610,7 +610,8 @@ func (s *sim) fault() {
 		s.stand(n, false)
 		s.after(s.duration(0, 4*time.Second), func() { s.stand(n, true) })
 	case 8:
-		if s.deletes && s.present && !s.deleted && s.now > 2*time.Second {
+		unread := slices.ContainsFunc(s.nodes, func(n *node) bool { return n.term == nil || !n.term.held })
+		if s.deletes && s.present && !s.deleted && !unread {
 			s.note(n, "sees the record being deleted")
 			s.present, s.record, s.deleted = false, Record{}, true
 		}
