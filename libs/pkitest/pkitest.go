@@ -52,9 +52,9 @@ func NewAuthority(t testing.TB, name string) *Authority {
 }
 
 // Issue writes a certificate for the loopback addresses, good for both ends of a
-// connection, with the given common name, and its key. Issuing a name again replaces
-// its files.
-func (a *Authority) Issue(t testing.TB, name string) (certFile, keyFile string) {
+// connection, with the given common name and organisations, and its key. Issuing a name
+// again replaces its files.
+func (a *Authority) Issue(t testing.TB, name string, organisations ...string) (certFile, keyFile string) {
 	t.Helper()
 	key := newKey(t)
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
@@ -63,7 +63,7 @@ func (a *Authority) Issue(t testing.TB, name string) (certFile, keyFile string) 
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: name},
+		Subject:      pkix.Name{CommonName: name, Organization: organisations},
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(time.Hour),
 		KeyUsage:     x509.KeyUsageDigitalSignature,

@@ -9,10 +9,10 @@
 package adminv1
 
 import (
-	v13 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
-	v12 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
-	v1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
-	v11 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
+	v1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+	v13 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+	v11 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
+	v12 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -29,6 +29,52 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Forwarding is a detail of the error of a call that admin passed on.
+type Forwarding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// service is the one that refused, failed or did not answer.
+	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forwarding) Reset() {
+	*x = Forwarding{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forwarding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forwarding) ProtoMessage() {}
+
+func (x *Forwarding) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forwarding.ProtoReflect.Descriptor instead.
+func (*Forwarding) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Forwarding) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -37,7 +83,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[0]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -49,7 +95,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[0]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -62,7 +108,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{0}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{1}
 }
 
 type GetStatusResponse struct {
@@ -74,7 +120,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[1]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -86,7 +132,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[1]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -99,7 +145,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{1}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetStatusResponse) GetStatus() *Status {
@@ -117,7 +163,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -129,7 +175,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -142,7 +188,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{3}
 }
 
 type WatchStatusResponse struct {
@@ -154,7 +200,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -166,7 +212,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -179,7 +225,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WatchStatusResponse) GetStatus() *Status {
@@ -187,6 +233,114 @@ func (x *WatchStatusResponse) GetStatus() *Status {
 		return x.Status
 	}
 	return nil
+}
+
+type TransferLeadershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// shard is the record's key; empty for "default".
+	Shard string `protobuf:"bytes,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	// to is the id of the gateway that shall lead; empty for any that is fit to.
+	To            string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipRequest) Reset() {
+	*x = TransferLeadershipRequest{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipRequest) ProtoMessage() {}
+
+func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TransferLeadershipRequest) GetShard() string {
+	if x != nil {
+		return x.Shard
+	}
+	return ""
+}
+
+func (x *TransferLeadershipRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+type TransferLeadershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// holder is who leads now; its routes are in place.
+	Holder *v1.Gateway `protobuf:"bytes,1,opt,name=holder,proto3" json:"holder,omitempty"`
+	// epoch is the one under which it does.
+	Epoch         uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipResponse) Reset() {
+	*x = TransferLeadershipResponse{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipResponse) ProtoMessage() {}
+
+func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TransferLeadershipResponse) GetHolder() *v1.Gateway {
+	if x != nil {
+		return x.Holder
+	}
+	return nil
+}
+
+func (x *TransferLeadershipResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 type AdoptRouteRequest struct {
@@ -200,7 +354,7 @@ type AdoptRouteRequest struct {
 
 func (x *AdoptRouteRequest) Reset() {
 	*x = AdoptRouteRequest{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -212,7 +366,7 @@ func (x *AdoptRouteRequest) String() string {
 func (*AdoptRouteRequest) ProtoMessage() {}
 
 func (x *AdoptRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -225,7 +379,7 @@ func (x *AdoptRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptRouteRequest.ProtoReflect.Descriptor instead.
 func (*AdoptRouteRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AdoptRouteRequest) GetTableId() string {
@@ -250,7 +404,7 @@ type AdoptRouteResponse struct {
 
 func (x *AdoptRouteResponse) Reset() {
 	*x = AdoptRouteResponse{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -262,7 +416,7 @@ func (x *AdoptRouteResponse) String() string {
 func (*AdoptRouteResponse) ProtoMessage() {}
 
 func (x *AdoptRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -275,7 +429,7 @@ func (x *AdoptRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptRouteResponse.ProtoReflect.Descriptor instead.
 func (*AdoptRouteResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 type PurgeRoutesRequest struct {
@@ -286,7 +440,7 @@ type PurgeRoutesRequest struct {
 
 func (x *PurgeRoutesRequest) Reset() {
 	*x = PurgeRoutesRequest{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +452,7 @@ func (x *PurgeRoutesRequest) String() string {
 func (*PurgeRoutesRequest) ProtoMessage() {}
 
 func (x *PurgeRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +465,7 @@ func (x *PurgeRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeRoutesRequest.ProtoReflect.Descriptor instead.
 func (*PurgeRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 type PurgeRoutesResponse struct {
@@ -326,7 +480,7 @@ type PurgeRoutesResponse struct {
 
 func (x *PurgeRoutesResponse) Reset() {
 	*x = PurgeRoutesResponse{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -338,7 +492,7 @@ func (x *PurgeRoutesResponse) String() string {
 func (*PurgeRoutesResponse) ProtoMessage() {}
 
 func (x *PurgeRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -351,7 +505,7 @@ func (x *PurgeRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeRoutesResponse.ProtoReflect.Descriptor instead.
 func (*PurgeRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PurgeRoutesResponse) GetLed() bool {
@@ -368,6 +522,88 @@ func (x *PurgeRoutesResponse) GetLeft() []string {
 	return nil
 }
 
+type GetIamPolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIamPolicyRequest) Reset() {
+	*x = GetIamPolicyRequest{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIamPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIamPolicyRequest) ProtoMessage() {}
+
+func (x *GetIamPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIamPolicyRequest.ProtoReflect.Descriptor instead.
+func (*GetIamPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+type GetIamPolicyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// document is an identity-based IAM policy in JSON, indented. The account in its ARNs
+	// is "*" as long as no route table could be read.
+	Document      string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIamPolicyResponse) Reset() {
+	*x = GetIamPolicyResponse{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIamPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIamPolicyResponse) ProtoMessage() {}
+
+func (x *GetIamPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIamPolicyResponse.ProtoReflect.Descriptor instead.
+func (*GetIamPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetIamPolicyResponse) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
 // Status joins the four event streams of one gateway.
 type Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -378,20 +614,20 @@ type Status struct {
 	// services tells, for each of the four, whether its stream is up.
 	Services []*ServiceStatus `protobuf:"bytes,4,rep,name=services,proto3" json:"services,omitempty"`
 	Shards   []*ShardStatus   `protobuf:"bytes,5,rep,name=shards,proto3" json:"shards,omitempty"`
-	Tunnels  []*v1.Tunnel     `protobuf:"bytes,6,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
-	Vteps    []*v11.Vtep      `protobuf:"bytes,7,rep,name=vteps,proto3" json:"vteps,omitempty"`
-	Routes   []*v12.Route     `protobuf:"bytes,8,rep,name=routes,proto3" json:"routes,omitempty"`
+	Tunnels  []*v11.Tunnel    `protobuf:"bytes,6,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
+	Vteps    []*v12.Vtep      `protobuf:"bytes,7,rep,name=vteps,proto3" json:"vteps,omitempty"`
+	Routes   []*v13.Route     `protobuf:"bytes,8,rep,name=routes,proto3" json:"routes,omitempty"`
 	// own_interface is the network interface that routes to this gateway point to.
-	OwnInterface *v12.Interface `protobuf:"bytes,9,opt,name=own_interface,json=ownInterface,proto3" json:"own_interface,omitempty"`
+	OwnInterface *v13.Interface `protobuf:"bytes,9,opt,name=own_interface,json=ownInterface,proto3" json:"own_interface,omitempty"`
 	// missing_permissions are those that the gateway's role in AWS lacks.
-	MissingPermissions []*v12.Permission `protobuf:"bytes,10,rep,name=missing_permissions,json=missingPermissions,proto3" json:"missing_permissions,omitempty"`
+	MissingPermissions []*v13.Permission `protobuf:"bytes,10,rep,name=missing_permissions,json=missingPermissions,proto3" json:"missing_permissions,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +639,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +652,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Status) GetGatewayId() string {
@@ -454,35 +690,35 @@ func (x *Status) GetShards() []*ShardStatus {
 	return nil
 }
 
-func (x *Status) GetTunnels() []*v1.Tunnel {
+func (x *Status) GetTunnels() []*v11.Tunnel {
 	if x != nil {
 		return x.Tunnels
 	}
 	return nil
 }
 
-func (x *Status) GetVteps() []*v11.Vtep {
+func (x *Status) GetVteps() []*v12.Vtep {
 	if x != nil {
 		return x.Vteps
 	}
 	return nil
 }
 
-func (x *Status) GetRoutes() []*v12.Route {
+func (x *Status) GetRoutes() []*v13.Route {
 	if x != nil {
 		return x.Routes
 	}
 	return nil
 }
 
-func (x *Status) GetOwnInterface() *v12.Interface {
+func (x *Status) GetOwnInterface() *v13.Interface {
 	if x != nil {
 		return x.OwnInterface
 	}
 	return nil
 }
 
-func (x *Status) GetMissingPermissions() []*v12.Permission {
+func (x *Status) GetMissingPermissions() []*v13.Permission {
 	if x != nil {
 		return x.MissingPermissions
 	}
@@ -492,7 +728,7 @@ func (x *Status) GetMissingPermissions() []*v12.Permission {
 // ShardStatus is a shard's leadership with its validity made readable outside the node.
 type ShardStatus struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
-	Leadership *v13.Leadership        `protobuf:"bytes,1,opt,name=leadership,proto3" json:"leadership,omitempty"`
+	Leadership *v1.Leadership         `protobuf:"bytes,1,opt,name=leadership,proto3" json:"leadership,omitempty"`
 	// valid_for is how long this gateway may still write; zero unless it is active.
 	ValidFor *durationpb.Duration `protobuf:"bytes,2,opt,name=valid_for,json=validFor,proto3" json:"valid_for,omitempty"`
 	// converged_epoch is the last epoch under which this gateway's routes converged.
@@ -503,7 +739,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +751,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,10 +764,10 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *ShardStatus) GetLeadership() *v13.Leadership {
+func (x *ShardStatus) GetLeadership() *v1.Leadership {
 	if x != nil {
 		return x.Leadership
 	}
@@ -571,7 +807,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +819,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +832,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ServiceStatus) GetName() string {
@@ -638,13 +874,22 @@ var File_hybridgateway_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\"hybridgateway/admin/v1/admin.proto\x12\x16hybridgateway.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,hybridgateway/leadership/v1/leadership.proto\x1a$hybridgateway/routes/v1/routes.proto\x1a$hybridgateway/tunnel/v1/tunnel.proto\x1a\"hybridgateway/vteps/v1/vteps.proto\"\x12\n" +
+	"\"hybridgateway/admin/v1/admin.proto\x12\x16hybridgateway.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,hybridgateway/leadership/v1/leadership.proto\x1a$hybridgateway/routes/v1/routes.proto\x1a$hybridgateway/tunnel/v1/tunnel.proto\x1a\"hybridgateway/vteps/v1/vteps.proto\"&\n" +
+	"\n" +
+	"Forwarding\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\x12\n" +
 	"\x10GetStatusRequest\"K\n" +
 	"\x11GetStatusResponse\x126\n" +
 	"\x06status\x18\x01 \x01(\v2\x1e.hybridgateway.admin.v1.StatusR\x06status\"\x14\n" +
 	"\x12WatchStatusRequest\"M\n" +
 	"\x13WatchStatusResponse\x126\n" +
-	"\x06status\x18\x01 \x01(\v2\x1e.hybridgateway.admin.v1.StatusR\x06status\"P\n" +
+	"\x06status\x18\x01 \x01(\v2\x1e.hybridgateway.admin.v1.StatusR\x06status\"A\n" +
+	"\x19TransferLeadershipRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\tR\x05shard\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\"p\n" +
+	"\x1aTransferLeadershipResponse\x12<\n" +
+	"\x06holder\x18\x01 \x01(\v2$.hybridgateway.leadership.v1.GatewayR\x06holder\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"P\n" +
 	"\x11AdoptRouteRequest\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\tR\atableId\x12 \n" +
 	"\vdestination\x18\x02 \x01(\tR\vdestination\"\x14\n" +
@@ -652,7 +897,10 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\x12PurgeRoutesRequest\";\n" +
 	"\x13PurgeRoutesResponse\x12\x10\n" +
 	"\x03led\x18\x01 \x01(\bR\x03led\x12\x12\n" +
-	"\x04left\x18\x02 \x03(\tR\x04left\"\xb7\x04\n" +
+	"\x04left\x18\x02 \x03(\tR\x04left\"\x15\n" +
+	"\x13GetIamPolicyRequest\"2\n" +
+	"\x14GetIamPolicyResponse\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\"\xb7\x04\n" +
 	"\x06Status\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x18\n" +
@@ -677,13 +925,15 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x04R\brevision2\xa7\x03\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision2\x8f\x05\n" +
 	"\fAdminService\x12`\n" +
 	"\tGetStatus\x12(.hybridgateway.admin.v1.GetStatusRequest\x1a).hybridgateway.admin.v1.GetStatusResponse\x12h\n" +
-	"\vWatchStatus\x12*.hybridgateway.admin.v1.WatchStatusRequest\x1a+.hybridgateway.admin.v1.WatchStatusResponse0\x01\x12c\n" +
+	"\vWatchStatus\x12*.hybridgateway.admin.v1.WatchStatusRequest\x1a+.hybridgateway.admin.v1.WatchStatusResponse0\x01\x12{\n" +
+	"\x12TransferLeadership\x121.hybridgateway.admin.v1.TransferLeadershipRequest\x1a2.hybridgateway.admin.v1.TransferLeadershipResponse\x12c\n" +
 	"\n" +
 	"AdoptRoute\x12).hybridgateway.admin.v1.AdoptRouteRequest\x1a*.hybridgateway.admin.v1.AdoptRouteResponse\x12f\n" +
-	"\vPurgeRoutes\x12*.hybridgateway.admin.v1.PurgeRoutesRequest\x1a+.hybridgateway.admin.v1.PurgeRoutesResponseB\xed\x01\n" +
+	"\vPurgeRoutes\x12*.hybridgateway.admin.v1.PurgeRoutesRequest\x1a+.hybridgateway.admin.v1.PurgeRoutesResponse\x12i\n" +
+	"\fGetIamPolicy\x12+.hybridgateway.admin.v1.GetIamPolicyRequest\x1a,.hybridgateway.admin.v1.GetIamPolicyResponseB\xed\x01\n" +
 	"\x1acom.hybridgateway.admin.v1B\n" +
 	"AdminProtoP\x01ZIgithub.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1;adminv1\xa2\x02\x03HAX\xaa\x02\x16Hybridgateway.Admin.V1\xca\x02\x16Hybridgateway\\Admin\\V1\xe2\x02\"Hybridgateway\\Admin\\V1\\GPBMetadata\xea\x02\x18Hybridgateway::Admin::V1b\x06proto3"
 
@@ -699,55 +949,66 @@ func file_hybridgateway_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_admin_v1_admin_proto_rawDescData
 }
 
-var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_hybridgateway_admin_v1_admin_proto_goTypes = []any{
-	(*GetStatusRequest)(nil),      // 0: hybridgateway.admin.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 1: hybridgateway.admin.v1.GetStatusResponse
-	(*WatchStatusRequest)(nil),    // 2: hybridgateway.admin.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),   // 3: hybridgateway.admin.v1.WatchStatusResponse
-	(*AdoptRouteRequest)(nil),     // 4: hybridgateway.admin.v1.AdoptRouteRequest
-	(*AdoptRouteResponse)(nil),    // 5: hybridgateway.admin.v1.AdoptRouteResponse
-	(*PurgeRoutesRequest)(nil),    // 6: hybridgateway.admin.v1.PurgeRoutesRequest
-	(*PurgeRoutesResponse)(nil),   // 7: hybridgateway.admin.v1.PurgeRoutesResponse
-	(*Status)(nil),                // 8: hybridgateway.admin.v1.Status
-	(*ShardStatus)(nil),           // 9: hybridgateway.admin.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 10: hybridgateway.admin.v1.ServiceStatus
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*v1.Tunnel)(nil),             // 12: hybridgateway.tunnel.v1.Tunnel
-	(*v11.Vtep)(nil),              // 13: hybridgateway.vteps.v1.Vtep
-	(*v12.Route)(nil),             // 14: hybridgateway.routes.v1.Route
-	(*v12.Interface)(nil),         // 15: hybridgateway.routes.v1.Interface
-	(*v12.Permission)(nil),        // 16: hybridgateway.routes.v1.Permission
-	(*v13.Leadership)(nil),        // 17: hybridgateway.leadership.v1.Leadership
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(*Forwarding)(nil),                 // 0: hybridgateway.admin.v1.Forwarding
+	(*GetStatusRequest)(nil),           // 1: hybridgateway.admin.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),          // 2: hybridgateway.admin.v1.GetStatusResponse
+	(*WatchStatusRequest)(nil),         // 3: hybridgateway.admin.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),        // 4: hybridgateway.admin.v1.WatchStatusResponse
+	(*TransferLeadershipRequest)(nil),  // 5: hybridgateway.admin.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 6: hybridgateway.admin.v1.TransferLeadershipResponse
+	(*AdoptRouteRequest)(nil),          // 7: hybridgateway.admin.v1.AdoptRouteRequest
+	(*AdoptRouteResponse)(nil),         // 8: hybridgateway.admin.v1.AdoptRouteResponse
+	(*PurgeRoutesRequest)(nil),         // 9: hybridgateway.admin.v1.PurgeRoutesRequest
+	(*PurgeRoutesResponse)(nil),        // 10: hybridgateway.admin.v1.PurgeRoutesResponse
+	(*GetIamPolicyRequest)(nil),        // 11: hybridgateway.admin.v1.GetIamPolicyRequest
+	(*GetIamPolicyResponse)(nil),       // 12: hybridgateway.admin.v1.GetIamPolicyResponse
+	(*Status)(nil),                     // 13: hybridgateway.admin.v1.Status
+	(*ShardStatus)(nil),                // 14: hybridgateway.admin.v1.ShardStatus
+	(*ServiceStatus)(nil),              // 15: hybridgateway.admin.v1.ServiceStatus
+	(*v1.Gateway)(nil),                 // 16: hybridgateway.leadership.v1.Gateway
+	(*timestamppb.Timestamp)(nil),      // 17: google.protobuf.Timestamp
+	(*v11.Tunnel)(nil),                 // 18: hybridgateway.tunnel.v1.Tunnel
+	(*v12.Vtep)(nil),                   // 19: hybridgateway.vteps.v1.Vtep
+	(*v13.Route)(nil),                  // 20: hybridgateway.routes.v1.Route
+	(*v13.Interface)(nil),              // 21: hybridgateway.routes.v1.Interface
+	(*v13.Permission)(nil),             // 22: hybridgateway.routes.v1.Permission
+	(*v1.Leadership)(nil),              // 23: hybridgateway.leadership.v1.Leadership
+	(*durationpb.Duration)(nil),        // 24: google.protobuf.Duration
 }
 var file_hybridgateway_admin_v1_admin_proto_depIdxs = []int32{
-	8,  // 0: hybridgateway.admin.v1.GetStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
-	8,  // 1: hybridgateway.admin.v1.WatchStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
-	11, // 2: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
-	10, // 3: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
-	9,  // 4: hybridgateway.admin.v1.Status.shards:type_name -> hybridgateway.admin.v1.ShardStatus
-	12, // 5: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
-	13, // 6: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
-	14, // 7: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
-	15, // 8: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
-	16, // 9: hybridgateway.admin.v1.Status.missing_permissions:type_name -> hybridgateway.routes.v1.Permission
-	17, // 10: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
-	18, // 11: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
-	11, // 12: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
-	0,  // 13: hybridgateway.admin.v1.AdminService.GetStatus:input_type -> hybridgateway.admin.v1.GetStatusRequest
-	2,  // 14: hybridgateway.admin.v1.AdminService.WatchStatus:input_type -> hybridgateway.admin.v1.WatchStatusRequest
-	4,  // 15: hybridgateway.admin.v1.AdminService.AdoptRoute:input_type -> hybridgateway.admin.v1.AdoptRouteRequest
-	6,  // 16: hybridgateway.admin.v1.AdminService.PurgeRoutes:input_type -> hybridgateway.admin.v1.PurgeRoutesRequest
-	1,  // 17: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
-	3,  // 18: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
-	5,  // 19: hybridgateway.admin.v1.AdminService.AdoptRoute:output_type -> hybridgateway.admin.v1.AdoptRouteResponse
-	7,  // 20: hybridgateway.admin.v1.AdminService.PurgeRoutes:output_type -> hybridgateway.admin.v1.PurgeRoutesResponse
-	17, // [17:21] is the sub-list for method output_type
-	13, // [13:17] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	13, // 0: hybridgateway.admin.v1.GetStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
+	13, // 1: hybridgateway.admin.v1.WatchStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
+	16, // 2: hybridgateway.admin.v1.TransferLeadershipResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
+	17, // 3: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
+	15, // 4: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
+	14, // 5: hybridgateway.admin.v1.Status.shards:type_name -> hybridgateway.admin.v1.ShardStatus
+	18, // 6: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
+	19, // 7: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
+	20, // 8: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
+	21, // 9: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
+	22, // 10: hybridgateway.admin.v1.Status.missing_permissions:type_name -> hybridgateway.routes.v1.Permission
+	23, // 11: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
+	24, // 12: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
+	17, // 13: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
+	1,  // 14: hybridgateway.admin.v1.AdminService.GetStatus:input_type -> hybridgateway.admin.v1.GetStatusRequest
+	3,  // 15: hybridgateway.admin.v1.AdminService.WatchStatus:input_type -> hybridgateway.admin.v1.WatchStatusRequest
+	5,  // 16: hybridgateway.admin.v1.AdminService.TransferLeadership:input_type -> hybridgateway.admin.v1.TransferLeadershipRequest
+	7,  // 17: hybridgateway.admin.v1.AdminService.AdoptRoute:input_type -> hybridgateway.admin.v1.AdoptRouteRequest
+	9,  // 18: hybridgateway.admin.v1.AdminService.PurgeRoutes:input_type -> hybridgateway.admin.v1.PurgeRoutesRequest
+	11, // 19: hybridgateway.admin.v1.AdminService.GetIamPolicy:input_type -> hybridgateway.admin.v1.GetIamPolicyRequest
+	2,  // 20: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
+	4,  // 21: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
+	6,  // 22: hybridgateway.admin.v1.AdminService.TransferLeadership:output_type -> hybridgateway.admin.v1.TransferLeadershipResponse
+	8,  // 23: hybridgateway.admin.v1.AdminService.AdoptRoute:output_type -> hybridgateway.admin.v1.AdoptRouteResponse
+	10, // 24: hybridgateway.admin.v1.AdminService.PurgeRoutes:output_type -> hybridgateway.admin.v1.PurgeRoutesResponse
+	12, // 25: hybridgateway.admin.v1.AdminService.GetIamPolicy:output_type -> hybridgateway.admin.v1.GetIamPolicyResponse
+	20, // [20:26] is the sub-list for method output_type
+	14, // [14:20] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_hybridgateway_admin_v1_admin_proto_init() }
@@ -761,7 +1022,7 @@ func file_hybridgateway_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_admin_v1_admin_proto_rawDesc), len(file_hybridgateway_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

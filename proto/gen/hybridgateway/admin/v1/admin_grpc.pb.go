@@ -21,28 +21,43 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_GetStatus_FullMethodName   = "/hybridgateway.admin.v1.AdminService/GetStatus"
-	AdminService_WatchStatus_FullMethodName = "/hybridgateway.admin.v1.AdminService/WatchStatus"
-	AdminService_AdoptRoute_FullMethodName  = "/hybridgateway.admin.v1.AdminService/AdoptRoute"
-	AdminService_PurgeRoutes_FullMethodName = "/hybridgateway.admin.v1.AdminService/PurgeRoutes"
+	AdminService_GetStatus_FullMethodName          = "/hybridgateway.admin.v1.AdminService/GetStatus"
+	AdminService_WatchStatus_FullMethodName        = "/hybridgateway.admin.v1.AdminService/WatchStatus"
+	AdminService_TransferLeadership_FullMethodName = "/hybridgateway.admin.v1.AdminService/TransferLeadership"
+	AdminService_AdoptRoute_FullMethodName         = "/hybridgateway.admin.v1.AdminService/AdoptRoute"
+	AdminService_PurgeRoutes_FullMethodName        = "/hybridgateway.admin.v1.AdminService/PurgeRoutes"
+	AdminService_GetIamPolicy_FullMethodName       = "/hybridgateway.admin.v1.AdminService/GetIamPolicy"
 )
 
 // AdminServiceClient is the client API for AdminService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AdminService is served by admin over mutual TLS.
+// AdminService is served by admin over mutual TLS. Every client with a certificate may
+// read; what changes something is answered with PERMISSION_DENIED unless the certificate
+// carries an organisation that admin takes for operators.
+//
+// A call that admin passes on to another service of its gateway fails with that service's
+// error, UNAVAILABLE when the service is away, or DEADLINE_EXCEEDED when it did not answer in
+// time; each carries Forwarding as a detail.
 type AdminServiceClient interface {
 	// GetStatus answers with the state of this gateway as of now.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// WatchStatus answers with the status at once, then again after each change, at most
 	// ten times a second.
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
+	// TransferLeadership hands the leadership of a shard from this gateway, which must lead, to
+	// another one, and waits until that one's routes are in place. Errors are those of
+	// LeadershipService.Transfer.
+	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 	// AdoptRoute lets this gateway, which must lead, take over a route that is in conflict.
 	AdoptRoute(ctx context.Context, in *AdoptRouteRequest, opts ...grpc.CallOption) (*AdoptRouteResponse, error)
 	// PurgeRoutes retires this gateway's route-sync, for an uninstall: it writes no route until it
 	// is started again, and removes what the gateways own while it leads.
 	PurgeRoutes(ctx context.Context, in *PurgeRoutesRequest, opts ...grpc.CallOption) (*PurgeRoutesResponse, error)
+	// GetIamPolicy prints the least IAM policy with which this gateway can do what it is
+	// configured to. It only reads.
+	GetIamPolicy(ctx context.Context, in *GetIamPolicyRequest, opts ...grpc.CallOption) (*GetIamPolicyResponse, error)
 }
 
 type adminServiceClient struct {
@@ -82,6 +97,16 @@ func (c *adminServiceClient) WatchStatus(ctx context.Context, in *WatchStatusReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_WatchStatusClient = grpc.ServerStreamingClient[WatchStatusResponse]
 
+func (c *adminServiceClient) TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferLeadershipResponse)
+	err := c.cc.Invoke(ctx, AdminService_TransferLeadership_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) AdoptRoute(ctx context.Context, in *AdoptRouteRequest, opts ...grpc.CallOption) (*AdoptRouteResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AdoptRouteResponse)
@@ -102,22 +127,45 @@ func (c *adminServiceClient) PurgeRoutes(ctx context.Context, in *PurgeRoutesReq
 	return out, nil
 }
 
+func (c *adminServiceClient) GetIamPolicy(ctx context.Context, in *GetIamPolicyRequest, opts ...grpc.CallOption) (*GetIamPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetIamPolicyResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetIamPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
 //
-// AdminService is served by admin over mutual TLS.
+// AdminService is served by admin over mutual TLS. Every client with a certificate may
+// read; what changes something is answered with PERMISSION_DENIED unless the certificate
+// carries an organisation that admin takes for operators.
+//
+// A call that admin passes on to another service of its gateway fails with that service's
+// error, UNAVAILABLE when the service is away, or DEADLINE_EXCEEDED when it did not answer in
+// time; each carries Forwarding as a detail.
 type AdminServiceServer interface {
 	// GetStatus answers with the state of this gateway as of now.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// WatchStatus answers with the status at once, then again after each change, at most
 	// ten times a second.
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error
+	// TransferLeadership hands the leadership of a shard from this gateway, which must lead, to
+	// another one, and waits until that one's routes are in place. Errors are those of
+	// LeadershipService.Transfer.
+	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	// AdoptRoute lets this gateway, which must lead, take over a route that is in conflict.
 	AdoptRoute(context.Context, *AdoptRouteRequest) (*AdoptRouteResponse, error)
 	// PurgeRoutes retires this gateway's route-sync, for an uninstall: it writes no route until it
 	// is started again, and removes what the gateways own while it leads.
 	PurgeRoutes(context.Context, *PurgeRoutesRequest) (*PurgeRoutesResponse, error)
+	// GetIamPolicy prints the least IAM policy with which this gateway can do what it is
+	// configured to. It only reads.
+	GetIamPolicy(context.Context, *GetIamPolicyRequest) (*GetIamPolicyResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -134,11 +182,17 @@ func (UnimplementedAdminServiceServer) GetStatus(context.Context, *GetStatusRequ
 func (UnimplementedAdminServiceServer) WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
 }
+func (UnimplementedAdminServiceServer) TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TransferLeadership not implemented")
+}
 func (UnimplementedAdminServiceServer) AdoptRoute(context.Context, *AdoptRouteRequest) (*AdoptRouteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AdoptRoute not implemented")
 }
 func (UnimplementedAdminServiceServer) PurgeRoutes(context.Context, *PurgeRoutesRequest) (*PurgeRoutesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PurgeRoutes not implemented")
+}
+func (UnimplementedAdminServiceServer) GetIamPolicy(context.Context, *GetIamPolicyRequest) (*GetIamPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetIamPolicy not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -190,6 +244,24 @@ func _AdminService_WatchStatus_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_WatchStatusServer = grpc.ServerStreamingServer[WatchStatusResponse]
 
+func _AdminService_TransferLeadership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferLeadershipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).TransferLeadership(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_TransferLeadership_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).TransferLeadership(ctx, req.(*TransferLeadershipRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_AdoptRoute_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AdoptRouteRequest)
 	if err := dec(in); err != nil {
@@ -226,6 +298,24 @@ func _AdminService_PurgeRoutes_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetIamPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetIamPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetIamPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetIamPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetIamPolicy(ctx, req.(*GetIamPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -238,12 +328,20 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_GetStatus_Handler,
 		},
 		{
+			MethodName: "TransferLeadership",
+			Handler:    _AdminService_TransferLeadership_Handler,
+		},
+		{
 			MethodName: "AdoptRoute",
 			Handler:    _AdminService_AdoptRoute_Handler,
 		},
 		{
 			MethodName: "PurgeRoutes",
 			Handler:    _AdminService_PurgeRoutes_Handler,
+		},
+		{
+			MethodName: "GetIamPolicy",
+			Handler:    _AdminService_GetIamPolicy_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
