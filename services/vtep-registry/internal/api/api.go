@@ -36,7 +36,10 @@ func (s *VtepsServer) Watch(r *vtepsv1.WatchRequest, stream grpc.ServerStreaming
 }
 
 func encode(v registry.VTEP) *vtepsv1.Vtep {
-	m := &vtepsv1.Vtep{Node: v.Node, PodCidrs: make([]string, len(v.PodCIDRs)), State: vtepsv1.State_STATE_QUARANTINED, Reason: v.Reason()}
+	m := &vtepsv1.Vtep{Node: v.Node, PodCidrs: make([]string, len(v.PodCIDRs)), State: vtepsv1.State_STATE_QUARANTINED, Reason: v.Reason(), Stale: v.Stale, Source: vtepsv1.Source_SOURCE_CILIUM_NODE}
+	if v.Source == registry.Registered {
+		m.Source = vtepsv1.Source_SOURCE_REGISTERED
+	}
 	if v.Admitted {
 		m.State = vtepsv1.State_STATE_ADMITTED
 	}

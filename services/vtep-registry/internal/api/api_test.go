@@ -24,11 +24,15 @@ func TestEncode(t *testing.T) {
 	}{
 		{
 			registry.VTEP{Node: "a", Admitted: true, Address: netip.MustParseAddr("192.168.1.1"), PodCIDRs: []netip.Prefix{netip.MustParsePrefix("100.64.1.0/24")}},
-			&vtepsv1.Vtep{Node: "a", Ip: "192.168.1.1", PodCidrs: []string{"100.64.1.0/24"}, State: vtepsv1.State_STATE_ADMITTED},
+			&vtepsv1.Vtep{Node: "a", Ip: "192.168.1.1", PodCidrs: []string{"100.64.1.0/24"}, State: vtepsv1.State_STATE_ADMITTED, Source: vtepsv1.Source_SOURCE_CILIUM_NODE},
+		},
+		{
+			registry.VTEP{Node: "registered/a", Source: registry.Registered, Stale: true, Admitted: true, Address: netip.MustParseAddr("192.168.1.1")},
+			&vtepsv1.Vtep{Node: "registered/a", Ip: "192.168.1.1", State: vtepsv1.State_STATE_ADMITTED, Stale: true, Source: vtepsv1.Source_SOURCE_REGISTERED},
 		},
 		{
 			registry.VTEP{Node: "b", Refusals: []registry.Refusal{{Reason: registry.NoAddress, Detail: "one"}, {Reason: registry.BadCIDR, Detail: "two"}}},
-			&vtepsv1.Vtep{Node: "b", State: vtepsv1.State_STATE_QUARANTINED, Reason: "one; two"},
+			&vtepsv1.Vtep{Node: "b", State: vtepsv1.State_STATE_QUARANTINED, Reason: "one; two", Source: vtepsv1.Source_SOURCE_CILIUM_NODE},
 		},
 	} {
 		if diff := cmp.Diff(c.want, encode(c.vtep), protocmp.Transform(), protocmp.FilterField(&vtepsv1.Vtep{}, "pod_cidrs", cmpopts.EquateEmpty())); diff != "" {

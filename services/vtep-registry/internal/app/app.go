@@ -71,6 +71,8 @@ func Run(ctx context.Context, c config.Config) error {
 	ready := newReadiness(t.Log, metrics, server.SetServing)
 	l := newLoop(c, t, metrics, vteps, ready)
 	w := &writer{name: c.VTEPConfigName, configs: client, now: boottime.Now, requests: l.publisher.requests, results: l.results, tracer: t.Tracer, metrics: metrics}
+	l.remember(ctx, l.keeper.recall())
+	defer l.finish()
 	n := &noter{notes: l.notes, api: client, log: t.Log, metrics: metrics}
 	skipped := func(key string, err error) {
 		t.Log.Warn("leadership event cannot be read, skipped", telemetry.KeyShard, key, telemetry.KeyError, err)
@@ -83,6 +85,7 @@ func Run(ctx context.Context, c config.Config) error {
 		daemon.Task{Name: "loop", Run: l.run},
 		daemon.Task{Name: "writer", Run: w.run},
 		daemon.Task{Name: "events", Run: n.run},
+		daemon.Task{Name: "state file", Run: l.keeper.run},
 		daemon.Task{Name: "leadership stream", Run: func(ctx context.Context) error {
 			return feed.Follow(ctx, api.Source(election, skipped), l.leadership)
 		}},
@@ -122,6 +125,8 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, vteps *feed.Lo
 		},
 		notes:   make(chan cilium.Note, noteQueue),
 		gateway: c.GatewayID,
+		known:   make(map[registry.Source]bool),
+		keeper:  &keeper{path: c.StateFile, held: make(chan []registry.VTEP, 1), log: t.Log, metrics: m},
 		ready:   ready,
 		log:     t.Log,
 		tracer:  t.Tracer,

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +34,7 @@ import (
 	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/state"
 )
 
 // patience is how long a test waits for what must come, many times what it needs.
@@ -295,11 +298,38 @@ type subscriber struct {
 }
 
 func show(v *vtepsv1.Vtep) string {
-	text := strings.ToLower(strings.TrimPrefix(v.GetState().String(), "STATE_")) + " " + v.GetNode() + " " + v.GetIp() + " " + strings.Join(v.GetPodCidrs(), " ")
+	stale := ""
+	if v.GetStale() {
+		stale = "stale "
+	}
+	text := stale + strings.ToLower(strings.TrimPrefix(v.GetState().String(), "STATE_")) + " " + v.GetNode() + " " + v.GetIp() + " " + strings.Join(v.GetPodCidrs(), " ")
 	if v.GetReason() != "" {
 		text += ": " + v.GetReason()
 	}
 	return text
+}
+
+// wantSnapshot wants a snapshot with these VTEPs, sorted by name.
+func (s *subscriber) wantSnapshot(vteps ...string) {
+	s.t.Helper()
+	for {
+		select {
+		case u := <-s.updates:
+			if u.Snapshot == nil {
+				continue
+			}
+			var got []string
+			for _, name := range slices.Sorted(maps.Keys(u.Snapshot)) {
+				got = append(got, show(u.Snapshot[name]))
+			}
+			if !slices.Equal(got, vteps) {
+				s.t.Fatalf("got  %q\nwant %q", got, vteps)
+			}
+			return
+		case <-time.After(patience):
+			s.t.Fatal("no snapshot")
+		}
+	}
 }
 
 // next is the next update but for losses of the stream.
@@ -531,6 +561,95 @@ func TestAPIServerOutage(t *testing.T) {
 	stop := g.run(server)
 	defer stop()
 	s.want("snapshot of 1")
+}
+
+// A gateway is rebooted while the API server is away: all it knew is served, marked as
+// stale, until the API server answers.
+func TestColdStart(t *testing.T) {
+	server := apiservertest.Start(t)
+	admin := administrator(t, server)
+	admin.node("a", "192.168.1.1", "100.64.1.0/24")
+	admin.node("young", "192.168.1.2", "100.64.2.0/24")
+	file := "--state-file=" + filepath.Join(t.TempDir(), "vteps")
+	g := start(t, server, "gw-a", "10.0.1.10", file)
+	s := g.subscribe()
+	s.want("snapshot of 2")
+	admin.node("late", "192.168.1.3", "100.64.3.0/24")
+	s.want("admitted late 192.168.1.3 100.64.3.0/24")
+	admin.node("waiting", "192.168.1.4", "100.64.2.0/24")
+	s.want("quarantined waiting 192.168.1.4 100.64.2.0/24: the pod network 100.64.2.0/24 overlaps one that is held by node young")
+	// The last change came a moment ago: the end of the process must not lose it.
+	g.stop()
+	admin.delete(nodes, "a")
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	g = start(t, server, "gw-a", "10.0.1.10", file)
+	s = g.subscribe()
+	s.wantSnapshot("stale admitted a 192.168.1.1 100.64.1.0/24", "stale admitted late 192.168.1.3 100.64.3.0/24", "stale admitted young 192.168.1.2 100.64.2.0/24")
+	g.awaitHTTP("/readyz", "200 ok")
+	g.awaitHTTP("/metrics", "eks_hybrid_gateway_vtep_stale 3\n")
+	g.awaitHTTP("/metrics", "eks_hybrid_gateway_vtep_count 3\n")
+	g.awaitHTTP("/metrics", `eks_hybrid_gateway_kubernetes_errors_total{resource="ciliumnodes"}`)
+	// A third life, as if the first had not been seen: nothing but the whole truth is kept.
+	g.stop()
+	g = start(t, server, "gw-a", "10.0.1.10", file)
+	s = g.subscribe()
+	s.want("snapshot of 3")
+	g.lead(1, time.Hour)
+
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for range 4 {
+		got[s.next()] = true
+	}
+	for _, want := range []string{
+		"delete a", "admitted late 192.168.1.3 100.64.3.0/24", "admitted young 192.168.1.2 100.64.2.0/24",
+		"quarantined waiting 192.168.1.4 100.64.2.0/24: the pod network 100.64.2.0/24 overlaps one that is held by node young",
+	} {
+		if !got[want] {
+			t.Errorf("after the API server answered: %q, without %q", slices.Collect(maps.Keys(got)), want)
+		}
+	}
+	g.awaitHTTP("/metrics", "eks_hybrid_gateway_vtep_stale 0\n")
+	admin.awaitPublished("1 gw-a" + published)
+}
+
+// A file that is of no use is ignored, and replaced once all is known.
+func TestStateFileIsDamaged(t *testing.T) {
+	server := shared.Get(t)
+	admin := administrator(t, server)
+	admin.node("a", "192.168.1.1", "100.64.1.0/24")
+	file := filepath.Join(t.TempDir(), "vteps")
+	if err := os.WriteFile(file, []byte("hybrid-gateway-vteps 99 0 0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, server, "gw-a", "10.0.1.10", "--state-file="+file)
+	g.subscribe().wantSnapshot("admitted a 192.168.1.1 100.64.1.0/24")
+	eventually(t, func() error {
+		s, err := state.Load(file)
+		if err == nil && len(s.VTEPs) != 1 {
+			err = fmt.Errorf("it has %v", s)
+		}
+		return err
+	})
+	g.awaitHTTP("/metrics", `eks_hybrid_gateway_vtep_state_writes_total{outcome="ok"} 1`)
+}
+
+// A disk that cannot be written harms nothing else.
+func TestStateFileCannotBeWritten(t *testing.T) {
+	server := shared.Get(t)
+	admin := administrator(t, server)
+	admin.node("a", "192.168.1.1", "100.64.1.0/24")
+	g := start(t, server, "gw-a", "10.0.1.10", "--state-file=/proc/self/nowhere/vteps")
+	s := g.subscribe()
+	s.want("snapshot of 1")
+	g.awaitHTTP("/metrics", `eks_hybrid_gateway_vtep_state_writes_total{outcome="failed"} 1`)
+	admin.node("b", "192.168.1.2", "100.64.2.0/24")
+	s.want("admitted b 192.168.1.2 100.64.2.0/24")
 }
 
 // A lapse of the stream from election changes nothing by itself.

@@ -14,10 +14,16 @@ import (
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/cilium"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/state"
 )
 
 // manyChanges is the size of a batch of which the good news is not logged one by one.
 const manyChanges = 20
+
+// remembrance is how long the API server may take at the start before what an earlier life
+// held is served. It is short, for nothing is forwarded by a gateway that was rebooted; and
+// long enough that an API server which is there is heard first.
+const remembrance = 2 * time.Second
 
 // loop owns the state.
 type loop struct {
@@ -26,11 +32,19 @@ type loop struct {
 	leadership chan feed.Update[api.Leadership]
 	results    chan result
 
-	registry  *registry.Registry
-	vteps     *feed.Log[registry.VTEP]
+	registry *registry.Registry
+	vteps    *feed.Log[registry.VTEP]
+	// known are the sources that have told all they have.
+	known     map[registry.Source]bool
 	publisher *publisher
 	notes     chan cilium.Note // dropped when nobody takes them
 	gateway   string
+
+	keeper *keeper
+	// keep fires when what is held is to be written to disk; nil when the disk is up to date.
+	keep <-chan time.Time
+	// forget fires when the API server has had its time; nil when nothing is remembered.
+	forget <-chan time.Time
 
 	ready   *readiness
 	log     *slog.Logger
@@ -56,10 +70,35 @@ func (l *loop) run(ctx context.Context) error {
 			l.publisher.wrote(r)
 		case <-l.publisher.retry:
 			l.publisher.retry = nil
+		case <-l.keep:
+			l.handOver()
+		case <-l.forget:
+			l.forget = nil
+			if !l.whole() {
+				l.log.Warn("the API server has not answered: what is remembered is served", "vteps", l.registry.Admitted())
+				l.vteps.MarkSynced()
+				l.ready.remembering()
+			}
 		}
 		l.publisher.step()
 	}
 }
+
+// remember takes what an earlier life held. The API server is heard first, if it answers.
+func (l *loop) remember(ctx context.Context, s state.State) {
+	if len(s.VTEPs) == 0 {
+		return
+	}
+	for _, c := range l.registry.Remember(s.VTEPs) {
+		l.vteps.Set(ctx, c.VTEP.Node, c.VTEP)
+	}
+	l.log.Info("VTEPs of an earlier life are remembered", "vteps", l.registry.Admitted(), "written", s.Written)
+	l.metrics.counted(ctx, l.registry.Admitted(), l.registry.Stale(), l.registry.Refused())
+	l.forget = time.After(remembrance)
+}
+
+// whole tells whether all sources have told all they have.
+func (l *loop) whole() bool { return l.known[registry.CiliumNode] }
 
 // admit settles the event and those that wait behind it as one batch, and tells what
 // changed.
@@ -73,7 +112,7 @@ func (l *loop) admit(ctx context.Context, e cilium.Event[registry.Node]) {
 		if e.Whole {
 			// What came before the snapshot is in it, or is gone.
 			whole, batch = true, nil
-			changes = append(changes, l.registry.Reset(e.Snapshot)...)
+			changes = append(changes, l.registry.Reset(registry.CiliumNode, e.Snapshot)...)
 		} else {
 			e.Value.Name = e.Name
 			batch = append(batch, registry.Event{Node: e.Value, Deleted: e.Deleted})
@@ -84,6 +123,19 @@ func (l *loop) admit(ctx context.Context, e cilium.Event[registry.Node]) {
 		e = <-l.nodes // the loop alone reads, so it does not block
 	}
 	changes = append(changes, l.registry.Apply(batch...)...)
+	if whole {
+		l.known[registry.CiliumNode] = true
+	}
+	l.tellAll(ctx, changes)
+	span.SetAttributes(attribute.Int("changes", len(changes)), attribute.Int("vteps", l.registry.Admitted()))
+	if whole {
+		l.log.Info("all nodes are known", "vteps", l.registry.Admitted(), "changes", len(changes))
+		l.ready.synced(nodes)
+	}
+}
+
+// tellAll gives changes to the followers, to the log, to the nodes' owners and to the disk.
+func (l *loop) tellAll(ctx context.Context, changes []registry.Change) {
 	level := slog.LevelInfo
 	if len(changes) > manyChanges {
 		level = slog.LevelDebug
@@ -91,12 +143,31 @@ func (l *loop) admit(ctx context.Context, e cilium.Event[registry.Node]) {
 	for _, c := range changes {
 		l.tell(ctx, level, c)
 	}
-	span.SetAttributes(attribute.Int("changes", len(changes)), attribute.Int("vteps", l.registry.Admitted()))
-	l.metrics.counted(ctx, l.registry.Admitted(), l.registry.Refused())
-	if whole {
-		l.log.Info("all nodes are known", "vteps", l.registry.Admitted(), "changes", len(changes))
-		l.vteps.MarkSynced()
-		l.ready.synced(nodes)
+	l.metrics.counted(ctx, l.registry.Admitted(), l.registry.Stale(), l.registry.Refused())
+	if !l.whole() {
+		return
+	}
+	l.vteps.MarkSynced()
+	// The disk is never given less than all: it has that already.
+	if len(changes) > 0 && l.keep == nil && l.keeper.path != "" {
+		l.keep = time.After(keepDelay)
+	}
+}
+
+// handOver gives what is held to the keeper, later if it is busy.
+func (l *loop) handOver() {
+	select {
+	case l.keeper.held <- l.registry.Held():
+		l.keep = nil
+	default:
+		l.keep = time.After(keepDelay)
+	}
+}
+
+// finish writes what the keeper was not given yet. It is called when all tasks have ended.
+func (l *loop) finish() {
+	if l.keep != nil {
+		l.keeper.save(l.registry.Held())
 	}
 }
 
@@ -126,7 +197,7 @@ func (l *loop) tell(ctx context.Context, level slog.Level, c registry.Change) {
 // note asks for an Event on the node's object, if the change deserves one.
 func (l *loop) note(before, now registry.VTEP) {
 	warning, reason, message := noteOn(before, now)
-	if reason == "" {
+	if reason == "" || now.Stale || now.Source != registry.CiliumNode {
 		return
 	}
 	n, _ := l.registry.Node(now.Node)

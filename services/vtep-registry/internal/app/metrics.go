@@ -16,6 +16,8 @@ import (
 // metrics are the service's instruments.
 type metrics struct {
 	vteps, refusals, overlapping metric.Int64Gauge
+	stale                        metric.Int64Gauge
+	stateWrites                  metric.Int64Counter
 	publishes, errors, notes     metric.Int64Counter
 	duration                     metric.Float64Histogram
 
@@ -43,6 +45,8 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 		return c
 	}
 	m.vteps = gauge(telemetry.MetricVtepCount, "Admitted VTEPs.")
+	m.stale = gauge(telemetry.MetricVtepStale, "VTEPs known only from the state file.")
+	m.stateWrites = counter(telemetry.MetricVtepStateWrites, "Writes of the state file.")
 	m.refusals = gauge(telemetry.MetricVtepRefusals, "Claims of nodes that are refused now.")
 	m.overlapping = gauge(telemetry.MetricVtepConfigConflicts, "Endpoints of other CiliumVTEPConfigs that overlap the VPC.")
 	m.publishes = counter(telemetry.MetricVtepPublishes, "Writes of the CiliumVTEPConfig.")
@@ -56,8 +60,9 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 	return m, err
 }
 
-func (m *metrics) counted(ctx context.Context, admitted int, refused map[registry.Reason]int) {
+func (m *metrics) counted(ctx context.Context, admitted, stale int, refused map[registry.Reason]int) {
 	m.vteps.Record(ctx, int64(admitted))
+	m.stale.Record(ctx, int64(stale))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for reason := range refused {
@@ -73,6 +78,14 @@ func (m *metrics) conflicts(n int) { m.overlapping.Record(context.Background(), 
 func (m *metrics) published(ctx context.Context, outcome string, took time.Duration) {
 	m.publishes.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 	m.duration.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("outcome", outcome)))
+}
+
+func (m *metrics) kept(ok bool) {
+	outcome := "ok"
+	if !ok {
+		outcome = "failed"
+	}
+	m.stateWrites.Add(context.Background(), 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 }
 
 func (m *metrics) noted(outcome string) {

@@ -113,7 +113,7 @@ func inBubble(t *testing.T, test func(*bench)) {
 			registry: registry.New(registry.Scope{}), vteps: feed.NewLog[registry.VTEP](8),
 			publisher: &publisher{name: "hybrid-gateway", shard: "default", vpc: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
 				now: b.now, requests: make(chan request, 1), log: log, metrics: m},
-			ready: newReadiness(log, m, func(bool) {}), log: log, tracer: tracer, metrics: m,
+			known: map[registry.Source]bool{}, keeper: &keeper{}, ready: newReadiness(log, m, func(bool) {}), log: log, tracer: tracer, metrics: m,
 		}
 		w := &writer{name: "hybrid-gateway", configs: b.api, now: b.now, requests: b.loop.publisher.requests, results: b.loop.results, tracer: tracer, metrics: m}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -21,7 +21,9 @@ type readiness struct {
 	metrics *metrics
 	serving func(bool)
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// memory is true while what is remembered is served.
+	memory  bool
 	missing map[string]error  // by resource: why it was not listed yet
 	failing map[string]string // by resource: the error logged last
 }
@@ -40,6 +42,9 @@ func newReadiness(log *slog.Logger, m *metrics, serving func(bool)) *readiness {
 func (r *readiness) check() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.memory {
+		return nil
+	}
 	return errors.Join(r.missing[nodes], r.missing[configs])
 }
 
@@ -51,6 +56,15 @@ func (r *readiness) synced(resource string) {
 	if len(r.missing) == 0 {
 		r.serving(true)
 	}
+}
+
+// remembering says that what an earlier life held is served: this gateway forwards to all
+// nodes it knew, which is as good as any can while the API server is away.
+func (r *readiness) remembering() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.memory = true
+	r.serving(true)
 }
 
 // reporter takes the outcome of each call for the resource. Each trouble is logged once,

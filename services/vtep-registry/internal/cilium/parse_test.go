@@ -93,7 +93,7 @@ func FuzzParseNode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, spec []byte) {
 		n := parseNode(nodeObject(string(spec)))
 		r := registry.New(scope)
-		changes := r.Reset([]registry.Node{n, {Name: "healthy", Created: time.Unix(1, 0), Address: netip.MustParseAddr("192.168.200.1"),
+		changes := r.Reset(registry.CiliumNode, []registry.Node{n, {Name: "healthy", Created: time.Unix(1, 0), Address: netip.MustParseAddr("192.168.200.1"),
 			PodCIDRs: []netip.Prefix{netip.MustParsePrefix("100.127.255.0/24")}}})
 		if len(changes) != 2 {
 			t.Fatalf("got %v", changes)

@@ -21,6 +21,7 @@ type Config struct {
 	NodeCIDRs      []netaddr.IPv4Prefix `name:"node-cidrs" required:"" help:"Networks of the nodes on the premises. A node's address must lie inside one of them." placeholder:"CIDR"`
 	ServiceCIDRs   []netaddr.IPv4Prefix `name:"service-cidrs" help:"Service networks of the cluster. They may lie inside --pod-cidrs; no node may claim any of them." placeholder:"CIDR"`
 	UnderlayCIDRs  []netaddr.IPv4Prefix `name:"underlay-cidrs" help:"Further networks that tunnel packets pass through, such as those of routers and VPN endpoints. They may lie inside --pod-cidrs; no node may claim any of them." placeholder:"CIDR"`
+	StateFile      string               `help:"File in which the VTEPs are kept, for a start while the API server is away. It has to outlive the pod and belongs to one gateway. When not given nothing is kept." placeholder:"FILE"`
 	NodeSelector   string               `help:"Label selector of the CiliumNodes that are behind the gateway. Empty selects all." default:"eks.amazonaws.com/compute-type=hybrid" placeholder:"SELECTOR"`
 	VTEPConfigName string               `name:"vtep-config-name" help:"Name of the CiliumVTEPConfig that the active gateway writes." default:"hybrid-gateway" placeholder:"NAME"`
 	Shard          string               `help:"Leadership shard whose holder is written into the CiliumVTEPConfig." default:"default" placeholder:"NAME"`

@@ -21,8 +21,8 @@
 // the same. When it lets go, by a change or by its deletion, the waiting nodes are
 // tried again. Where several nodes wait, and at a start, when all come at once, the
 // order is: oldest object first, then by name. Two gateways that see the same history
-// therefore decide alike, and so does a restarted one unless a younger node held
-// what an older one came to claim later.
+// therefore decide alike, and so does a restarted one that remembers what was held; see
+// Registry.Remember. One that does not may give to an older node what a younger one held.
 //
 // # Changes
 //

@@ -19,11 +19,23 @@ type Scope struct {
 	Underlay []netip.Prefix
 }
 
-// Node is what one CiliumNode says, as far as it could be read. Addresses and networks
-// are IPv4.
+// Source is who claims. A name is claimed by one source only.
+type Source uint8
+
+// The sources.
+const (
+	CiliumNode Source = iota // a CiliumNode
+	Registered               // an operator, for something that is no Kubernetes node
+)
+
+// Node is what one CiliumNode says, or one registration, as far as it could be read.
+// Addresses and networks are IPv4.
 type Node struct {
 	Name    string
+	Source  Source
 	Created time.Time
+	// Stale is true for what is only remembered from an earlier life of the service.
+	Stale bool
 	// UID and Generation tell one object, and one spec of it, from those before and after.
 	UID        string
 	Generation int64
@@ -67,6 +79,8 @@ type Refusal struct {
 // VTEP is the verdict on one node.
 type VTEP struct {
 	Node     string
+	Source   Source
+	Stale    bool // see Node
 	Admitted bool
 	// Address and PodCIDRs (sorted) are what an admitted node holds, and what a
 	// quarantined one claims, as far as it could be read.
@@ -97,7 +111,7 @@ func (v VTEP) Reason() string {
 }
 
 func (v VTEP) equal(o VTEP) bool {
-	return v.Node == o.Node && v.Admitted == o.Admitted && v.Address == o.Address &&
+	return v.Node == o.Node && v.Source == o.Source && v.Stale == o.Stale && v.Admitted == o.Admitted && v.Address == o.Address &&
 		slices.Equal(v.PodCIDRs, o.PodCIDRs) && slices.Equal(v.Refusals, o.Refusals)
 }
 
@@ -108,6 +122,9 @@ func (v VTEP) String() string {
 		state = "quarantined"
 	}
 	s := fmt.Sprintf("%s %s", state, v.Node)
+	if v.Stale {
+		s = "stale " + s
+	}
 	if v.Address.IsValid() {
 		s += " " + v.Address.String()
 	}

@@ -16,6 +16,7 @@ type Registry struct {
 	// waiting are the nodes that were refused something because another node holds it.
 	waiting  map[string]*node
 	admitted int
+	stale    int
 	refused  map[Reason]int
 }
 
@@ -43,6 +44,9 @@ func New(scope Scope) *Registry {
 // Admitted is the number of admitted nodes.
 func (r *Registry) Admitted() int { return r.admitted }
 
+// Stale is the number of nodes that are only remembered.
+func (r *Registry) Stale() int { return r.stale }
+
 // Node is what is known of the named node's object.
 func (r *Registry) Node(name string) (Node, bool) {
 	n, known := r.nodes[name]
@@ -55,16 +59,40 @@ func (r *Registry) Node(name string) (Node, bool) {
 // Refused counts, by reason, the refusals that stand.
 func (r *Registry) Refused() map[Reason]int { return maps.Clone(r.refused) }
 
-// Reset makes nodes the whole truth: all others are gone. It returns what Apply does.
-func (r *Registry) Reset(nodes []Node) []Change {
+// Held are the VTEPs that are admitted, by name: what is worth to be remembered.
+func (r *Registry) Held() []VTEP {
+	held := make([]VTEP, 0, r.admitted)
+	for _, n := range r.nodes {
+		if n.told.Admitted {
+			held = append(held, n.told)
+		}
+	}
+	slices.SortFunc(held, func(a, b VTEP) int { return cmp.Compare(a.Node, b.Node) })
+	return held
+}
+
+// Remember claims again what was held in an earlier life, before anybody else may, so that
+// first come keeps beyond a restart. What its owners do not claim any more goes with the first
+// Reset. It returns what Apply does.
+func (r *Registry) Remember(held []VTEP) []Change {
+	events := make([]Event, 0, len(held))
+	for _, v := range held {
+		events = append(events, Event{Node: Node{Name: v.Node, Source: v.Source, Address: v.Address, PodCIDRs: v.PodCIDRs, Stale: true}})
+	}
+	return r.Apply(events...)
+}
+
+// Reset makes nodes the whole truth of their source: all others of it are gone. It returns
+// what Apply does.
+func (r *Registry) Reset(source Source, nodes []Node) []Change {
 	events := make([]Event, 0, len(nodes))
 	listed := make(map[string]bool, len(nodes))
 	for _, n := range nodes {
 		listed[n.Name] = true
 		events = append(events, Event{Node: n})
 	}
-	for name := range r.nodes {
-		if !listed[name] {
+	for name, n := range r.nodes {
+		if n.Source == source && !listed[name] {
 			events = append(events, Event{Node: Node{Name: name}, Deleted: true})
 		}
 	}
@@ -178,7 +206,7 @@ func (r *Registry) settle(touched map[string]*node, released bool) map[*node]VTE
 
 // try grants the node what it claims and nobody else holds.
 func (r *Registry) try(n *node) (v VTEP, released bool) {
-	v = VTEP{Node: n.Name, Address: n.Address, Refusals: slices.Clone(n.claim.refusals)}
+	v = VTEP{Node: n.Name, Source: n.Source, Stale: n.Stale, Address: n.Address, Refusals: slices.Clone(n.claim.refusals)}
 	contested := false
 	refuse := func(reason Reason, detail string) {
 		contested = true
@@ -237,6 +265,9 @@ func (r *Registry) tell(verdicts map[*node]VTEP) []Change {
 func (r *Registry) count(v VTEP, by int) {
 	if v.Admitted {
 		r.admitted += by
+	}
+	if v.Stale {
+		r.stale += by
 	}
 	for _, f := range v.Refusals {
 		r.refused[f.Reason] += by

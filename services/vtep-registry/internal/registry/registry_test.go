@@ -88,17 +88,17 @@ func TestJudgement(t *testing.T) {
 		{"beside the services", object("n", 1, "192.168.1.1", "100.95.0.0/16"), "admitted n 192.168.1.1 100.95.0.0/16"},
 		{"good among bad", object("n", 1, "192.168.1.1", "10.0.7.0/24", "100.64.1.0/24"), "admitted n 192.168.1.1 100.64.1.0/24: the pod network 10.0.7.0/24 overlaps the VPC's 10.0.0.0/16"},
 	} {
-		t.Run(c.name, func(t *testing.T) { wantChanges(t, New(scope).Reset([]Node{c.node}), c.want) })
+		t.Run(c.name, func(t *testing.T) { wantChanges(t, New(scope).Reset(CiliumNode, []Node{c.node}), c.want) })
 	}
 	t.Run("everything", func(t *testing.T) {
-		got := lines(New(scope).Reset([]Node{object("n", 1, "192.168.1.1", "0.0.0.0/0")}))
+		got := lines(New(scope).Reset(CiliumNode, []Node{object("n", 1, "192.168.1.1", "0.0.0.0/0")}))
 		if !strings.HasPrefix(got, "quarantined n 192.168.1.1 0.0.0.0/0: ") {
 			t.Error(got)
 		}
 	})
 	t.Run("too many", func(t *testing.T) {
 		r := New(scope)
-		got := lines(r.Reset([]Node{object("n", 1, "192.168.1.1", many...)}))
+		got := lines(r.Reset(CiliumNode, []Node{object("n", 1, "192.168.1.1", many...)}))
 		if !strings.HasSuffix(got, ": 129 pod networks are listed, more than 128") || !strings.HasPrefix(got, "quarantined n") {
 			t.Error(got)
 		}
@@ -208,7 +208,7 @@ func TestScripts(t *testing.T) {
 			for _, s := range c.steps {
 				t.Log(s.what)
 				if s.events == nil {
-					wantChanges(t, r.Reset([]Node{object("b", 2, "192.168.1.2", "100.64.1.0/24")}), s.want...)
+					wantChanges(t, r.Reset(CiliumNode, []Node{object("b", 2, "192.168.1.2", "100.64.1.0/24")}), s.want...)
 					continue
 				}
 				wantChanges(t, r.Apply(s.events...), s.want...)

@@ -18,6 +18,12 @@ type walker struct {
 	age     int
 }
 
+func newWalker(seed uint64) *walker {
+	return &walker{Rand: rand.New(rand.NewPCG(seed, 0)), objects: map[string]Node{}}
+}
+
+func (w *walker) all() []Node { return slices.Collect(maps.Values(w.objects)) }
+
 func (w *walker) node(name string) Node {
 	n := object(name, 0, fmt.Sprintf("192.168.1.%d", w.IntN(6)))
 	switch w.IntN(12) {
@@ -94,14 +100,14 @@ func TestRandomWalk(t *testing.T) {
 			batch := w.batch()
 			var changes []Change
 			if w.IntN(10) == 0 {
-				changes = r.Reset(slices.Collect(maps.Values(w.objects)))
+				changes = r.Reset(CiliumNode, slices.Collect(maps.Values(w.objects)))
 			} else {
 				changes = r.Apply(batch...)
 			}
 			follow(view, changes)
 			checkView(t, r, view, w.objects)
 			checkKept(t, before, view, batch)
-			if again := r.Reset(slices.Collect(maps.Values(w.objects))); len(again) > 0 && !onlyText(before, view, again) {
+			if again := r.Reset(CiliumNode, slices.Collect(maps.Values(w.objects))); len(again) > 0 && !onlyText(before, view, again) {
 				t.Errorf("a resync changes %v", again)
 			} else {
 				follow(view, again)
@@ -111,7 +117,7 @@ func TestRandomWalk(t *testing.T) {
 			}
 		}
 		fresh := map[string]VTEP{}
-		follow(fresh, New(scope).Reset(slices.Collect(maps.Values(w.objects))))
+		follow(fresh, New(scope).Reset(CiliumNode, slices.Collect(maps.Values(w.objects))))
 		for name, v := range view {
 			if !contested(w.objects, name) && !v.equal(fresh[name]) {
 				t.Fatalf("seed %d: walked to %v, a fresh start gives %v", seed, v, fresh[name])
@@ -230,9 +236,9 @@ func TestStartIsDeterministic(t *testing.T) {
 		}
 		nodes := slices.Collect(maps.Values(w.objects))
 		w.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
-		first := lines(New(scope).Reset(nodes))
+		first := lines(New(scope).Reset(CiliumNode, nodes))
 		w.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
-		if again := lines(New(scope).Reset(nodes)); again != first {
+		if again := lines(New(scope).Reset(CiliumNode, nodes)); again != first {
 			t.Fatalf("seed %d:\n%s\nthen\n%s", seed, first, again)
 		}
 	}
@@ -249,7 +255,7 @@ func manyNodes(n int) []Node {
 func BenchmarkStart10000(b *testing.B) {
 	nodes := manyNodes(10000)
 	for b.Loop() {
-		if n := len(New(scope).Reset(nodes)); n != 10000 {
+		if n := len(New(scope).Reset(CiliumNode, nodes)); n != 10000 {
 			b.Fatal(n)
 		}
 	}
@@ -258,7 +264,7 @@ func BenchmarkStart10000(b *testing.B) {
 func BenchmarkOneOf10000(b *testing.B) {
 	nodes := manyNodes(10000)
 	r := New(scope)
-	r.Reset(nodes)
+	r.Reset(CiliumNode, nodes)
 	for b.Loop() {
 		if len(r.Apply(gone("node-77"))) != 1 || len(r.Apply(up(nodes[77])...)) != 1 {
 			b.Fatal("no change")

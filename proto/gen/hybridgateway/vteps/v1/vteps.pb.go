@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: hybridgateway/vteps/v1/vteps.proto
 
-// Package hybridgateway.vteps.v1 tells the remote VTEPs: the hybrid nodes.
-// vtep-registry serves it; dataplane and admin follow it.
+// Package hybridgateway.vteps.v1 tells the remote VTEPs: the hybrid nodes, and what
+// operators registered beside them. vtep-registry serves it; dataplane and admin follow it.
 
 package vtepsv1
 
@@ -24,6 +24,106 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+type Mode int32
+
+const (
+	Mode_MODE_UNSPECIFIED Mode = 0
+	// MODE_PUBLISHED: the active gateway's address is written into a CiliumVTEPConfig.
+	Mode_MODE_PUBLISHED Mode = 1
+	// MODE_FLOATING: the address never changes and stands in cilium-config.
+	Mode_MODE_FLOATING Mode = 2
+)
+
+// Enum value maps for Mode.
+var (
+	Mode_name = map[int32]string{
+		0: "MODE_UNSPECIFIED",
+		1: "MODE_PUBLISHED",
+		2: "MODE_FLOATING",
+	}
+	Mode_value = map[string]int32{
+		"MODE_UNSPECIFIED": 0,
+		"MODE_PUBLISHED":   1,
+		"MODE_FLOATING":    2,
+	}
+)
+
+func (x Mode) Enum() *Mode {
+	p := new(Mode)
+	*p = x
+	return p
+}
+
+func (x Mode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Mode) Descriptor() protoreflect.EnumDescriptor {
+	return file_hybridgateway_vteps_v1_vteps_proto_enumTypes[0].Descriptor()
+}
+
+func (Mode) Type() protoreflect.EnumType {
+	return &file_hybridgateway_vteps_v1_vteps_proto_enumTypes[0]
+}
+
+func (x Mode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Mode.Descriptor instead.
+func (Mode) EnumDescriptor() ([]byte, []int) {
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{0}
+}
+
+type Source int32
+
+const (
+	Source_SOURCE_UNSPECIFIED Source = 0
+	Source_SOURCE_CILIUM_NODE Source = 1
+	Source_SOURCE_REGISTERED  Source = 2
+)
+
+// Enum value maps for Source.
+var (
+	Source_name = map[int32]string{
+		0: "SOURCE_UNSPECIFIED",
+		1: "SOURCE_CILIUM_NODE",
+		2: "SOURCE_REGISTERED",
+	}
+	Source_value = map[string]int32{
+		"SOURCE_UNSPECIFIED": 0,
+		"SOURCE_CILIUM_NODE": 1,
+		"SOURCE_REGISTERED":  2,
+	}
+)
+
+func (x Source) Enum() *Source {
+	p := new(Source)
+	*p = x
+	return p
+}
+
+func (x Source) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Source) Descriptor() protoreflect.EnumDescriptor {
+	return file_hybridgateway_vteps_v1_vteps_proto_enumTypes[1].Descriptor()
+}
+
+func (Source) Type() protoreflect.EnumType {
+	return &file_hybridgateway_vteps_v1_vteps_proto_enumTypes[1]
+}
+
+func (x Source) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Source.Descriptor instead.
+func (Source) EnumDescriptor() ([]byte, []int) {
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{1}
+}
 
 type State int32
 
@@ -59,11 +159,11 @@ func (x State) String() string {
 }
 
 func (State) Descriptor() protoreflect.EnumDescriptor {
-	return file_hybridgateway_vteps_v1_vteps_proto_enumTypes[0].Descriptor()
+	return file_hybridgateway_vteps_v1_vteps_proto_enumTypes[2].Descriptor()
 }
 
 func (State) Type() protoreflect.EnumType {
-	return &file_hybridgateway_vteps_v1_vteps_proto_enumTypes[0]
+	return &file_hybridgateway_vteps_v1_vteps_proto_enumTypes[2]
 }
 
 func (x State) Number() protoreflect.EnumNumber {
@@ -72,7 +172,403 @@ func (x State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State.Descriptor instead.
 func (State) EnumDescriptor() ([]byte, []int) {
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{2}
+}
+
+type RegisterVtepRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is 1 to 63 characters of a-z, 0-9 and '-', with a letter or digit at both ends.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// ip is its IPv4 address on the underlay, inside the node networks.
+	Ip string `protobuf:"bytes,2,opt,name=ip,proto3" json:"ip,omitempty"`
+	// pod_cidrs are the IPv4 networks behind it, inside the pod networks.
+	PodCidrs      []string `protobuf:"bytes,3,rep,name=pod_cidrs,json=podCidrs,proto3" json:"pod_cidrs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterVtepRequest) Reset() {
+	*x = RegisterVtepRequest{}
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterVtepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterVtepRequest) ProtoMessage() {}
+
+func (x *RegisterVtepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterVtepRequest.ProtoReflect.Descriptor instead.
+func (*RegisterVtepRequest) Descriptor() ([]byte, []int) {
 	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *RegisterVtepRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RegisterVtepRequest) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+func (x *RegisterVtepRequest) GetPodCidrs() []string {
+	if x != nil {
+		return x.PodCidrs
+	}
+	return nil
+}
+
+type RegisterVtepResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// vtep is the verdict as the stream tells it.
+	Vtep          *Vtep `protobuf:"bytes,1,opt,name=vtep,proto3" json:"vtep,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterVtepResponse) Reset() {
+	*x = RegisterVtepResponse{}
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterVtepResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterVtepResponse) ProtoMessage() {}
+
+func (x *RegisterVtepResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterVtepResponse.ProtoReflect.Descriptor instead.
+func (*RegisterVtepResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RegisterVtepResponse) GetVtep() *Vtep {
+	if x != nil {
+		return x.Vtep
+	}
+	return nil
+}
+
+type DeregisterVtepRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeregisterVtepRequest) Reset() {
+	*x = DeregisterVtepRequest{}
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeregisterVtepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeregisterVtepRequest) ProtoMessage() {}
+
+func (x *DeregisterVtepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeregisterVtepRequest.ProtoReflect.Descriptor instead.
+func (*DeregisterVtepRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DeregisterVtepRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DeregisterVtepResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeregisterVtepResponse) Reset() {
+	*x = DeregisterVtepResponse{}
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeregisterVtepResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeregisterVtepResponse) ProtoMessage() {}
+
+func (x *DeregisterVtepResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeregisterVtepResponse.ProtoReflect.Descriptor instead.
+func (*DeregisterVtepResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{3}
+}
+
+type GetPublicationRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPublicationRequest) Reset() {
+	*x = GetPublicationRequest{}
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPublicationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPublicationRequest) ProtoMessage() {}
+
+func (x *GetPublicationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPublicationRequest.ProtoReflect.Descriptor instead.
+func (*GetPublicationRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{4}
+}
+
+// GetPublicationResponse is what this gateway knows of Cilium's side.
+type GetPublicationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Mode  Mode                   `protobuf:"varint,1,opt,name=mode,proto3,enum=hybridgateway.vteps.v1.Mode" json:"mode,omitempty"`
+	// api_version and object name the CiliumVTEPConfig, as cilium.io/v2 and
+	// [NAMESPACE/]NAME; empty while Cilium serves no form of it that is known, and in floating mode.
+	ApiVersion string `protobuf:"bytes,2,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	Object     string `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
+	// epoch the object was written under; 0 when no gateway has written it.
+	Epoch uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// endpoints are what Cilium reports, one per endpoint or, where Cilium reports per node,
+	// one per node and endpoint.
+	Endpoints []*EndpointStatus `protobuf:"bytes,5,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// problems say what hinders traffic from on-premises nodes, one line each.
+	Problems []string `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
+	// nodes_behind are, in floating mode, the nodes of which Cilium's agent runs since before
+	// cilium-config was changed.
+	NodesBehind   []string `protobuf:"bytes,7,rep,name=nodes_behind,json=nodesBehind,proto3" json:"nodes_behind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPublicationResponse) Reset() {
+	*x = GetPublicationResponse{}
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPublicationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPublicationResponse) ProtoMessage() {}
+
+func (x *GetPublicationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPublicationResponse.ProtoReflect.Descriptor instead.
+func (*GetPublicationResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetPublicationResponse) GetMode() Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return Mode_MODE_UNSPECIFIED
+}
+
+func (x *GetPublicationResponse) GetApiVersion() string {
+	if x != nil {
+		return x.ApiVersion
+	}
+	return ""
+}
+
+func (x *GetPublicationResponse) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *GetPublicationResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *GetPublicationResponse) GetEndpoints() []*EndpointStatus {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *GetPublicationResponse) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *GetPublicationResponse) GetNodesBehind() []string {
+	if x != nil {
+		return x.NodesBehind
+	}
+	return nil
+}
+
+// EndpointStatus is what Cilium says about one endpoint of the object.
+type EndpointStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// node is empty when Cilium does not report per node.
+	Node     string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Endpoint string `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Synced   bool   `protobuf:"varint,3,opt,name=synced,proto3" json:"synced,omitempty"`
+	// error is Cilium's, when not synced.
+	Error         string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndpointStatus) Reset() {
+	*x = EndpointStatus{}
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndpointStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndpointStatus) ProtoMessage() {}
+
+func (x *EndpointStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndpointStatus.ProtoReflect.Descriptor instead.
+func (*EndpointStatus) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *EndpointStatus) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *EndpointStatus) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *EndpointStatus) GetSynced() bool {
+	if x != nil {
+		return x.Synced
+	}
+	return false
+}
+
+func (x *EndpointStatus) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
 }
 
 type WatchRequest struct {
@@ -85,7 +581,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[0]
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -97,7 +593,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[0]
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -110,7 +606,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{0}
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WatchRequest) GetResumeFrom() *v1.Position {
@@ -131,7 +627,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[1]
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -143,7 +639,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[1]
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -156,7 +652,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{1}
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchResponse) GetHeader() *v1.Header {
@@ -176,7 +672,7 @@ func (x *WatchResponse) GetVtep() *Vtep {
 // Vtep is one remote tunnel endpoint and what lies behind it.
 type Vtep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// node is the CiliumNode's name.
+	// node is the CiliumNode's name, or "registered/" and the name it was registered by.
 	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	// ip is the node's IPv4 address on the underlay.
 	Ip string `protobuf:"bytes,2,opt,name=ip,proto3" json:"ip,omitempty"`
@@ -186,14 +682,20 @@ type Vtep struct {
 	State State `protobuf:"varint,4,opt,name=state,proto3,enum=hybridgateway.vteps.v1.State" json:"state,omitempty"`
 	// reason says, when state is STATE_QUARANTINED, why; with STATE_ADMITTED, which of the
 	// claims of the node were refused, if any.
-	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// stale is true while the VTEP is only remembered from before the registry's start, because
+	// the API server has not answered since. It is to be programmed all the same; but a snapshot
+	// with stale items may lack what came last, so it is no reason to remove what is missing in it.
+	Stale bool `protobuf:"varint,6,opt,name=stale,proto3" json:"stale,omitempty"`
+	// source is who claims it.
+	Source        Source `protobuf:"varint,7,opt,name=source,proto3,enum=hybridgateway.vteps.v1.Source" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Vtep) Reset() {
 	*x = Vtep{}
-	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[2]
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -205,7 +707,7 @@ func (x *Vtep) String() string {
 func (*Vtep) ProtoMessage() {}
 
 func (x *Vtep) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[2]
+	mi := &file_hybridgateway_vteps_v1_vteps_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -218,7 +720,7 @@ func (x *Vtep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vtep.ProtoReflect.Descriptor instead.
 func (*Vtep) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{2}
+	return file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Vtep) GetNode() string {
@@ -256,29 +758,80 @@ func (x *Vtep) GetReason() string {
 	return ""
 }
 
+func (x *Vtep) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+func (x *Vtep) GetSource() Source {
+	if x != nil {
+		return x.Source
+	}
+	return Source_SOURCE_UNSPECIFIED
+}
+
 var File_hybridgateway_vteps_v1_vteps_proto protoreflect.FileDescriptor
 
 const file_hybridgateway_vteps_v1_vteps_proto_rawDesc = "" +
 	"\n" +
-	"\"hybridgateway/vteps/v1/vteps.proto\x12\x16hybridgateway.vteps.v1\x1a hybridgateway/feed/v1/feed.proto\"P\n" +
+	"\"hybridgateway/vteps/v1/vteps.proto\x12\x16hybridgateway.vteps.v1\x1a hybridgateway/feed/v1/feed.proto\"V\n" +
+	"\x13RegisterVtepRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02ip\x18\x02 \x01(\tR\x02ip\x12\x1b\n" +
+	"\tpod_cidrs\x18\x03 \x03(\tR\bpodCidrs\"H\n" +
+	"\x14RegisterVtepResponse\x120\n" +
+	"\x04vtep\x18\x01 \x01(\v2\x1c.hybridgateway.vteps.v1.VtepR\x04vtep\"+\n" +
+	"\x15DeregisterVtepRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
+	"\x16DeregisterVtepResponse\"\x17\n" +
+	"\x15GetPublicationRequest\"\x9e\x02\n" +
+	"\x16GetPublicationResponse\x120\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x1c.hybridgateway.vteps.v1.ModeR\x04mode\x12\x1f\n" +
+	"\vapi_version\x18\x02 \x01(\tR\n" +
+	"apiVersion\x12\x16\n" +
+	"\x06object\x18\x03 \x01(\tR\x06object\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12D\n" +
+	"\tendpoints\x18\x05 \x03(\v2&.hybridgateway.vteps.v1.EndpointStatusR\tendpoints\x12\x1a\n" +
+	"\bproblems\x18\x06 \x03(\tR\bproblems\x12!\n" +
+	"\fnodes_behind\x18\a \x03(\tR\vnodesBehind\"n\n" +
+	"\x0eEndpointStatus\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
+	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\x16\n" +
+	"\x06synced\x18\x03 \x01(\bR\x06synced\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"P\n" +
 	"\fWatchRequest\x12@\n" +
 	"\vresume_from\x18\x01 \x01(\v2\x1f.hybridgateway.feed.v1.PositionR\n" +
 	"resumeFrom\"x\n" +
 	"\rWatchResponse\x125\n" +
 	"\x06header\x18\x01 \x01(\v2\x1d.hybridgateway.feed.v1.HeaderR\x06header\x120\n" +
-	"\x04vtep\x18\x02 \x01(\v2\x1c.hybridgateway.vteps.v1.VtepR\x04vtep\"\x94\x01\n" +
+	"\x04vtep\x18\x02 \x01(\v2\x1c.hybridgateway.vteps.v1.VtepR\x04vtep\"\xe2\x01\n" +
 	"\x04Vtep\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
 	"\x02ip\x18\x02 \x01(\tR\x02ip\x12\x1b\n" +
 	"\tpod_cidrs\x18\x03 \x03(\tR\bpodCidrs\x123\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1d.hybridgateway.vteps.v1.StateR\x05state\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason*I\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05stale\x18\x06 \x01(\bR\x05stale\x126\n" +
+	"\x06source\x18\a \x01(\x0e2\x1e.hybridgateway.vteps.v1.SourceR\x06source*C\n" +
+	"\x04Mode\x12\x14\n" +
+	"\x10MODE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eMODE_PUBLISHED\x10\x01\x12\x11\n" +
+	"\rMODE_FLOATING\x10\x02*O\n" +
+	"\x06Source\x12\x16\n" +
+	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12SOURCE_CILIUM_NODE\x10\x01\x12\x15\n" +
+	"\x11SOURCE_REGISTERED\x10\x02*I\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTATE_ADMITTED\x10\x01\x12\x15\n" +
-	"\x11STATE_QUARANTINED\x10\x022f\n" +
+	"\x11STATE_QUARANTINED\x10\x022\xb3\x03\n" +
 	"\fVtepsService\x12V\n" +
-	"\x05Watch\x12$.hybridgateway.vteps.v1.WatchRequest\x1a%.hybridgateway.vteps.v1.WatchResponse0\x01B\xed\x01\n" +
+	"\x05Watch\x12$.hybridgateway.vteps.v1.WatchRequest\x1a%.hybridgateway.vteps.v1.WatchResponse0\x01\x12i\n" +
+	"\fRegisterVtep\x12+.hybridgateway.vteps.v1.RegisterVtepRequest\x1a,.hybridgateway.vteps.v1.RegisterVtepResponse\x12o\n" +
+	"\x0eDeregisterVtep\x12-.hybridgateway.vteps.v1.DeregisterVtepRequest\x1a..hybridgateway.vteps.v1.DeregisterVtepResponse\x12o\n" +
+	"\x0eGetPublication\x12-.hybridgateway.vteps.v1.GetPublicationRequest\x1a..hybridgateway.vteps.v1.GetPublicationResponseB\xed\x01\n" +
 	"\x1acom.hybridgateway.vteps.v1B\n" +
 	"VtepsProtoP\x01ZIgithub.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1;vtepsv1\xa2\x02\x03HVX\xaa\x02\x16Hybridgateway.Vteps.V1\xca\x02\x16Hybridgateway\\Vteps\\V1\xe2\x02\"Hybridgateway\\Vteps\\V1\\GPBMetadata\xea\x02\x18Hybridgateway::Vteps::V1b\x06proto3"
 
@@ -294,28 +847,47 @@ func file_hybridgateway_vteps_v1_vteps_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_vteps_v1_vteps_proto_rawDescData
 }
 
-var file_hybridgateway_vteps_v1_vteps_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hybridgateway_vteps_v1_vteps_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_hybridgateway_vteps_v1_vteps_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_hybridgateway_vteps_v1_vteps_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_hybridgateway_vteps_v1_vteps_proto_goTypes = []any{
-	(State)(0),            // 0: hybridgateway.vteps.v1.State
-	(*WatchRequest)(nil),  // 1: hybridgateway.vteps.v1.WatchRequest
-	(*WatchResponse)(nil), // 2: hybridgateway.vteps.v1.WatchResponse
-	(*Vtep)(nil),          // 3: hybridgateway.vteps.v1.Vtep
-	(*v1.Position)(nil),   // 4: hybridgateway.feed.v1.Position
-	(*v1.Header)(nil),     // 5: hybridgateway.feed.v1.Header
+	(Mode)(0),                      // 0: hybridgateway.vteps.v1.Mode
+	(Source)(0),                    // 1: hybridgateway.vteps.v1.Source
+	(State)(0),                     // 2: hybridgateway.vteps.v1.State
+	(*RegisterVtepRequest)(nil),    // 3: hybridgateway.vteps.v1.RegisterVtepRequest
+	(*RegisterVtepResponse)(nil),   // 4: hybridgateway.vteps.v1.RegisterVtepResponse
+	(*DeregisterVtepRequest)(nil),  // 5: hybridgateway.vteps.v1.DeregisterVtepRequest
+	(*DeregisterVtepResponse)(nil), // 6: hybridgateway.vteps.v1.DeregisterVtepResponse
+	(*GetPublicationRequest)(nil),  // 7: hybridgateway.vteps.v1.GetPublicationRequest
+	(*GetPublicationResponse)(nil), // 8: hybridgateway.vteps.v1.GetPublicationResponse
+	(*EndpointStatus)(nil),         // 9: hybridgateway.vteps.v1.EndpointStatus
+	(*WatchRequest)(nil),           // 10: hybridgateway.vteps.v1.WatchRequest
+	(*WatchResponse)(nil),          // 11: hybridgateway.vteps.v1.WatchResponse
+	(*Vtep)(nil),                   // 12: hybridgateway.vteps.v1.Vtep
+	(*v1.Position)(nil),            // 13: hybridgateway.feed.v1.Position
+	(*v1.Header)(nil),              // 14: hybridgateway.feed.v1.Header
 }
 var file_hybridgateway_vteps_v1_vteps_proto_depIdxs = []int32{
-	4, // 0: hybridgateway.vteps.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
-	5, // 1: hybridgateway.vteps.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
-	3, // 2: hybridgateway.vteps.v1.WatchResponse.vtep:type_name -> hybridgateway.vteps.v1.Vtep
-	0, // 3: hybridgateway.vteps.v1.Vtep.state:type_name -> hybridgateway.vteps.v1.State
-	1, // 4: hybridgateway.vteps.v1.VtepsService.Watch:input_type -> hybridgateway.vteps.v1.WatchRequest
-	2, // 5: hybridgateway.vteps.v1.VtepsService.Watch:output_type -> hybridgateway.vteps.v1.WatchResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	12, // 0: hybridgateway.vteps.v1.RegisterVtepResponse.vtep:type_name -> hybridgateway.vteps.v1.Vtep
+	0,  // 1: hybridgateway.vteps.v1.GetPublicationResponse.mode:type_name -> hybridgateway.vteps.v1.Mode
+	9,  // 2: hybridgateway.vteps.v1.GetPublicationResponse.endpoints:type_name -> hybridgateway.vteps.v1.EndpointStatus
+	13, // 3: hybridgateway.vteps.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
+	14, // 4: hybridgateway.vteps.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
+	12, // 5: hybridgateway.vteps.v1.WatchResponse.vtep:type_name -> hybridgateway.vteps.v1.Vtep
+	2,  // 6: hybridgateway.vteps.v1.Vtep.state:type_name -> hybridgateway.vteps.v1.State
+	1,  // 7: hybridgateway.vteps.v1.Vtep.source:type_name -> hybridgateway.vteps.v1.Source
+	10, // 8: hybridgateway.vteps.v1.VtepsService.Watch:input_type -> hybridgateway.vteps.v1.WatchRequest
+	3,  // 9: hybridgateway.vteps.v1.VtepsService.RegisterVtep:input_type -> hybridgateway.vteps.v1.RegisterVtepRequest
+	5,  // 10: hybridgateway.vteps.v1.VtepsService.DeregisterVtep:input_type -> hybridgateway.vteps.v1.DeregisterVtepRequest
+	7,  // 11: hybridgateway.vteps.v1.VtepsService.GetPublication:input_type -> hybridgateway.vteps.v1.GetPublicationRequest
+	11, // 12: hybridgateway.vteps.v1.VtepsService.Watch:output_type -> hybridgateway.vteps.v1.WatchResponse
+	4,  // 13: hybridgateway.vteps.v1.VtepsService.RegisterVtep:output_type -> hybridgateway.vteps.v1.RegisterVtepResponse
+	6,  // 14: hybridgateway.vteps.v1.VtepsService.DeregisterVtep:output_type -> hybridgateway.vteps.v1.DeregisterVtepResponse
+	8,  // 15: hybridgateway.vteps.v1.VtepsService.GetPublication:output_type -> hybridgateway.vteps.v1.GetPublicationResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_hybridgateway_vteps_v1_vteps_proto_init() }
@@ -328,8 +900,8 @@ func file_hybridgateway_vteps_v1_vteps_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_vteps_v1_vteps_proto_rawDesc), len(file_hybridgateway_vteps_v1_vteps_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      3,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -4,8 +4,8 @@
 // - protoc             (unknown)
 // source: hybridgateway/vteps/v1/vteps.proto
 
-// Package hybridgateway.vteps.v1 tells the remote VTEPs: the hybrid nodes.
-// vtep-registry serves it; dataplane and admin follow it.
+// Package hybridgateway.vteps.v1 tells the remote VTEPs: the hybrid nodes, and what
+// operators registered beside them. vtep-registry serves it; dataplane and admin follow it.
 
 package vtepsv1
 
@@ -22,7 +22,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	VtepsService_Watch_FullMethodName = "/hybridgateway.vteps.v1.VtepsService/Watch"
+	VtepsService_Watch_FullMethodName          = "/hybridgateway.vteps.v1.VtepsService/Watch"
+	VtepsService_RegisterVtep_FullMethodName   = "/hybridgateway.vteps.v1.VtepsService/RegisterVtep"
+	VtepsService_DeregisterVtep_FullMethodName = "/hybridgateway.vteps.v1.VtepsService/DeregisterVtep"
+	VtepsService_GetPublication_FullMethodName = "/hybridgateway.vteps.v1.VtepsService/GetPublication"
 )
 
 // VtepsServiceClient is the client API for VtepsService service.
@@ -31,9 +34,18 @@ const (
 //
 // VtepsService is served by vtep-registry.
 type VtepsServiceClient interface {
-	// Watch streams one item per hybrid node, keyed by the node's name. The first
-	// snapshot is sent only once the registry knows all nodes.
+	// Watch streams one item per VTEP, keyed by its name. The first snapshot is sent only
+	// once the registry knows all of them, or serves what it remembers; see Vtep.stale.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// RegisterVtep makes something that is no Kubernetes node a VTEP, for all gateways, or
+	// changes one that was registered. It is admitted as nodes are: the answer tells whether.
+	// INVALID_ARGUMENT: the name, the address or a network cannot be one. RESOURCE_EXHAUSTED:
+	// no more can be registered. UNAVAILABLE: the API server cannot be read or written.
+	RegisterVtep(ctx context.Context, in *RegisterVtepRequest, opts ...grpc.CallOption) (*RegisterVtepResponse, error)
+	// DeregisterVtep undoes RegisterVtep; NOT_FOUND when nothing of that name is registered.
+	DeregisterVtep(ctx context.Context, in *DeregisterVtepRequest, opts ...grpc.CallOption) (*DeregisterVtepResponse, error)
+	// GetPublication tells what Cilium was told, and what has become of it.
+	GetPublication(ctx context.Context, in *GetPublicationRequest, opts ...grpc.CallOption) (*GetPublicationResponse, error)
 }
 
 type vtepsServiceClient struct {
@@ -63,15 +75,54 @@ func (c *vtepsServiceClient) Watch(ctx context.Context, in *WatchRequest, opts .
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type VtepsService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *vtepsServiceClient) RegisterVtep(ctx context.Context, in *RegisterVtepRequest, opts ...grpc.CallOption) (*RegisterVtepResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RegisterVtepResponse)
+	err := c.cc.Invoke(ctx, VtepsService_RegisterVtep_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *vtepsServiceClient) DeregisterVtep(ctx context.Context, in *DeregisterVtepRequest, opts ...grpc.CallOption) (*DeregisterVtepResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeregisterVtepResponse)
+	err := c.cc.Invoke(ctx, VtepsService_DeregisterVtep_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *vtepsServiceClient) GetPublication(ctx context.Context, in *GetPublicationRequest, opts ...grpc.CallOption) (*GetPublicationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPublicationResponse)
+	err := c.cc.Invoke(ctx, VtepsService_GetPublication_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // VtepsServiceServer is the server API for VtepsService service.
 // All implementations must embed UnimplementedVtepsServiceServer
 // for forward compatibility.
 //
 // VtepsService is served by vtep-registry.
 type VtepsServiceServer interface {
-	// Watch streams one item per hybrid node, keyed by the node's name. The first
-	// snapshot is sent only once the registry knows all nodes.
+	// Watch streams one item per VTEP, keyed by its name. The first snapshot is sent only
+	// once the registry knows all of them, or serves what it remembers; see Vtep.stale.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// RegisterVtep makes something that is no Kubernetes node a VTEP, for all gateways, or
+	// changes one that was registered. It is admitted as nodes are: the answer tells whether.
+	// INVALID_ARGUMENT: the name, the address or a network cannot be one. RESOURCE_EXHAUSTED:
+	// no more can be registered. UNAVAILABLE: the API server cannot be read or written.
+	RegisterVtep(context.Context, *RegisterVtepRequest) (*RegisterVtepResponse, error)
+	// DeregisterVtep undoes RegisterVtep; NOT_FOUND when nothing of that name is registered.
+	DeregisterVtep(context.Context, *DeregisterVtepRequest) (*DeregisterVtepResponse, error)
+	// GetPublication tells what Cilium was told, and what has become of it.
+	GetPublication(context.Context, *GetPublicationRequest) (*GetPublicationResponse, error)
 	mustEmbedUnimplementedVtepsServiceServer()
 }
 
@@ -84,6 +135,15 @@ type UnimplementedVtepsServiceServer struct{}
 
 func (UnimplementedVtepsServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedVtepsServiceServer) RegisterVtep(context.Context, *RegisterVtepRequest) (*RegisterVtepResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RegisterVtep not implemented")
+}
+func (UnimplementedVtepsServiceServer) DeregisterVtep(context.Context, *DeregisterVtepRequest) (*DeregisterVtepResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeregisterVtep not implemented")
+}
+func (UnimplementedVtepsServiceServer) GetPublication(context.Context, *GetPublicationRequest) (*GetPublicationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPublication not implemented")
 }
 func (UnimplementedVtepsServiceServer) mustEmbedUnimplementedVtepsServiceServer() {}
 func (UnimplementedVtepsServiceServer) testEmbeddedByValue()                      {}
@@ -117,13 +177,80 @@ func _VtepsService_Watch_Handler(srv interface{}, stream grpc.ServerStream) erro
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type VtepsService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _VtepsService_RegisterVtep_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RegisterVtepRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VtepsServiceServer).RegisterVtep(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: VtepsService_RegisterVtep_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VtepsServiceServer).RegisterVtep(ctx, req.(*RegisterVtepRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _VtepsService_DeregisterVtep_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeregisterVtepRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VtepsServiceServer).DeregisterVtep(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: VtepsService_DeregisterVtep_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VtepsServiceServer).DeregisterVtep(ctx, req.(*DeregisterVtepRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _VtepsService_GetPublication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPublicationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VtepsServiceServer).GetPublication(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: VtepsService_GetPublication_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VtepsServiceServer).GetPublication(ctx, req.(*GetPublicationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // VtepsService_ServiceDesc is the grpc.ServiceDesc for VtepsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var VtepsService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "hybridgateway.vteps.v1.VtepsService",
 	HandlerType: (*VtepsServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "RegisterVtep",
+			Handler:    _VtepsService_RegisterVtep_Handler,
+		},
+		{
+			MethodName: "DeregisterVtep",
+			Handler:    _VtepsService_DeregisterVtep_Handler,
+		},
+		{
+			MethodName: "GetPublication",
+			Handler:    _VtepsService_GetPublication_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Watch",
