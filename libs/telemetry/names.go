@@ -3,7 +3,8 @@ package telemetry
 // Metric names, as instruments are created. The Prometheus exporter appends
 // "_total" to counters and the unit to histograms.
 const (
-	// MetricLeaseHolder is 1 on the gateway that holds the record, else 0; label pod.
+	// MetricLeaseHolder is the number of shards whose record the gateway holds: with one shard 1 on the
+	// active gateway, else 0; label pod.
 	MetricLeaseHolder = "eks_hybrid_gateway_lease_holder"
 	// MetricVtepCount is the number of admitted VTEPs.
 	MetricVtepCount = "eks_hybrid_gateway_vtep_count"

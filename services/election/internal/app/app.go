@@ -27,22 +27,13 @@ const (
 	history = 1024
 )
 
-// Run works until ctx ends, then hands the record over if this gateway leads, and returns.
+// Run works until ctx ends, then hands over what this gateway leads, and returns.
 func Run(ctx context.Context, c config.Config) error {
 	t, err := c.Telemetry(ctx, daemon.Election)
 	if err != nil {
 		return err
 	}
 	defer t.Stop(ctx)
-	metrics, err := newMetrics(t.Meter, c.GatewayID, c.Shard)
-	if err != nil {
-		return err
-	}
-	register, err := openRecord(c, t.Log)
-	if err != nil {
-		return err
-	}
-	defer register.Close()
 	dataplane, err := daemon.Dial(c.Socket(daemon.Dataplane))
 	if err != nil {
 		return err
@@ -58,49 +49,45 @@ func Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer registry.Close()
-	peerMetrics, err := newPeerMetrics(t.Meter)
+	s, err := newShards(c, t)
 	if err != nil {
 		return err
 	}
-	neighbours, err := newNeighbours(c, t.Log, peerMetrics)
-	if err != nil {
-		return err
-	}
+	defer s.close()
 
-	leadership := feed.NewLog[term.Leadership](history)
 	server := daemon.NewServer()
-	l := newLoop(c, t, metrics, register, leadership)
-	l.neighbours = neighbours
-	leadershipv1.RegisterLeadershipServiceServer(server, &api.LeadershipServer{Log: leadership, Hand: l.requestTransfer})
-	l.known = func() {
-		leadership.MarkSynced()
-		server.SetServing(true)
+	s.synced = func() { server.SetServing(true) }
+	leadershipv1.RegisterLeadershipServiceServer(server, &api.LeadershipServer{Log: s.leadership, Hand: s.hand})
+	tasks := []daemon.Task{
+		{Name: "shards", Run: func(work context.Context) error { return s.run(work, ctx.Done()) }},
+		{Name: "grpc", Run: func(ctx context.Context) error { return server.ServeSocket(ctx, c.Socket(daemon.Election)) }},
+		{Name: "http", Run: func(ctx context.Context) error {
+			return daemon.ServeHTTP(ctx, c.HTTPListen, t.Metrics, s.ready)
+		}},
+		{Name: "heartbeats", Run: s.neighbours.run},
 	}
-	// The end of ctx asks the loop to hand over; the other tasks work until that is done.
-	return daemon.RunTasks(context.WithoutCancel(ctx),
-		daemon.Task{Name: "loop", Run: func(work context.Context) error { return l.run(work, ctx.Done()) }},
-		daemon.Task{Name: "grpc", Run: func(ctx context.Context) error { return server.ServeSocket(ctx, c.Socket(daemon.Election)) }},
-		daemon.Task{Name: "http", Run: func(ctx context.Context) error {
-			return daemon.ServeHTTP(ctx, c.HTTPListen, t.Metrics, l.ready.check)
-		}},
-		daemon.Task{Name: "record", Run: func(ctx context.Context) error { return register.Follow(ctx, l.observations) }},
-		daemon.Task{Name: "heartbeats", Run: neighbours.run},
-		daemon.Task{Name: "health of vtep-registry", Run: func(ctx context.Context) error { return api.FollowHealth(ctx, registry, l.registry) }},
-		daemon.Task{Name: "tunnel stream", Run: func(ctx context.Context) error {
-			return feed.Follow(ctx, api.TunnelSource(dataplane, skipped(t.Log, "tunnel event cannot be read, skipped")), l.tunnels)
-		}},
-		daemon.Task{Name: "routes stream", Run: func(ctx context.Context) error {
-			return feed.Follow(ctx, api.RoutesSource(routeSync, skipped(t.Log, "routes event cannot be read, skipped")), l.routes)
-		}},
-	)
+	for _, l := range s.loops {
+		tasks = append(tasks,
+			daemon.Task{Name: "record", Run: func(ctx context.Context) error { return l.record.Follow(ctx, l.observations) }},
+			daemon.Task{Name: "health of vtep-registry", Run: func(ctx context.Context) error { return api.FollowHealth(ctx, registry, l.registry) }},
+			daemon.Task{Name: "tunnel stream", Run: func(ctx context.Context) error {
+				return feed.Follow(ctx, api.TunnelSource(dataplane, skipped(l.log, "tunnel event cannot be read, skipped")), l.tunnels)
+			}},
+			daemon.Task{Name: "routes stream", Run: func(ctx context.Context) error {
+				return feed.Follow(ctx, api.RoutesSource(routeSync, skipped(l.log, "routes event cannot be read, skipped")), l.routes)
+			}},
+		)
+	}
+	// The end of ctx asks the loops to hand over; the other tasks work until that is done.
+	return daemon.RunTasks(context.WithoutCancel(ctx), tasks...)
 }
 
 func skipped(log *slog.Logger, message string) func(string, error) {
 	return func(key string, err error) { log.Warn(message, keyItem, key, telemetry.KeyError, err) }
 }
 
-// newLoop makes the loop with all its channels.
-func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, r register, log *feed.Log[term.Leadership]) *loop {
+// newLoop makes the loop of a shard with all its channels.
+func newLoop(c config.Config, s config.Shard, t *telemetry.Telemetry, m *metrics, r record, log *feed.Log[term.Leadership]) *loop {
 	return &loop{
 		observations: make(chan term.Observation, queue),
 		tunnels:      make(chan feed.Update[api.Tunnel], queue),
@@ -109,9 +96,9 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, r register, lo
 		transfers:    make(chan transfer),
 		swapped:      make(chan swapped, 1),
 		id:           c.GatewayID,
-		shard:        c.Shard,
+		shard:        s.Name,
 		term: term.New(term.Config{
-			Shard:           c.Shard,
+			Shard:           s.Name,
 			ID:              c.GatewayID,
 			Incarnation:     rand.Text(),
 			LeaseDuration:   c.LeaseDuration,
@@ -120,15 +107,16 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, r register, lo
 			HandoverTimeout: c.HandoverTimeout,
 			UnhealthyGrace:  c.UnhealthyGrace,
 			Blind:           c.PeerKeyFile == "",
+			Preferred:       s.Preferred,
 		}),
-		register:   r,
+		record:     r,
 		leadership: log,
 		candidate:  candidate{nodeIP: c.NodeIP.Addr, registry: errNotAsked},
 		ready:      newReadiness(),
 		now:        boottime.Now,
 		known:      func() {},
-		log:        t.Log.With(telemetry.KeyShard, c.Shard),
-		trace:      tracing{tracer: t.Tracer, shard: c.Shard},
-		metrics:    m,
+		log:        t.Log.With(telemetry.KeyShard, s.Name),
+		trace:      tracing{tracer: t.Tracer, shard: s.Name},
+		metrics:    m.of(s.Name),
 	}
 }

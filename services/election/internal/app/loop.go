@@ -27,15 +27,6 @@ const (
 	keyDevice  = "device"
 )
 
-// register is the record, as far as the loop needs it.
-type register interface {
-	// CompareAndSwap writes within the write's timeout. The error explains an outcome
-	// other than Swapped.
-	CompareAndSwap(context.Context, term.CompareAndSwap) (term.Result, error)
-	// Read asks for an observation, which comes as others do.
-	Read(context.Context)
-}
-
 // swapped is the end of a write.
 type swapped struct {
 	term.Result
@@ -56,11 +47,13 @@ type loop struct {
 
 	id, shard  string
 	term       *term.Term
-	register   register
+	record     record
 	leadership *feed.Log[term.Leadership]
 	candidate  candidate
 	neighbours *neighbours
-	ready      *readiness
+	// heard has a signal when something is new about them.
+	heard <-chan struct{}
+	ready *readiness
 	// now reads the clock that the node's processes share.
 	now func() time.Duration
 	// known is called when the record was seen for the first time.
@@ -116,14 +109,14 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 			l.stand(ctx)
 		case u := <-l.routes:
 			if epoch, told := l.candidate.followRoutes(u, l.shard); told {
-				l.neighbours.say(func(s *wire.Self) { s.Converged[0] = wire.Shard{Name: l.shard, Epoch: epoch} })
+				l.neighbours.sayConverged(l.shard, epoch)
 				l.step(ctx, term.RoutesConverged{Epoch: epoch})
 			}
 			l.stand(ctx)
 		case err := <-l.registry:
 			l.candidate.registry = err
 			l.stand(ctx)
-		case <-l.neighbours.signals():
+		case <-l.heard:
 			l.step(ctx, l.neighbours.look(l.shard))
 		case t := <-l.transfers:
 			l.transfer(ctx, t)
@@ -173,11 +166,8 @@ func (l *loop) transfer(ctx context.Context, t transfer) {
 	}
 }
 
-// requestTransfer asks the loop to hand over the shard, and waits for the end of it.
-func (l *loop) requestTransfer(ctx context.Context, shard, to string) (term.Transferred, error) {
-	if shard != l.shard {
-		return term.Transferred{}, api.ErrNoSuchShard
-	}
+// requestTransfer asks the loop to hand over, and waits for the end of it.
+func (l *loop) requestTransfer(ctx context.Context, to string) (term.Transferred, error) {
 	t := transfer{to: to, answer: make(chan term.Transferred, 1)}
 	select {
 	case l.transfers <- t:
@@ -224,7 +214,7 @@ func (l *loop) step(ctx context.Context, in term.Input) {
 		case term.CompareAndSwap:
 			l.swap(ctx, a)
 		case term.Read:
-			l.register.Read(ctx)
+			l.record.Read(ctx)
 		case term.Publish:
 			l.publish(ctx, a.Leadership)
 		case term.SetTimer:
@@ -268,7 +258,7 @@ func (l *loop) swap(ctx context.Context, c term.CompareAndSwap) {
 	ctx, c, end := l.trace.write(ctx, c, l.now())
 	began := l.now()
 	l.writes.Go(func() {
-		result, err := l.register.CompareAndSwap(ctx, c)
+		result, err := l.record.CompareAndSwap(ctx, c)
 		l.metrics.wrote(ctx, c.Purpose, result.Outcome, l.now()-began)
 		end(result.Outcome, err)
 		select {

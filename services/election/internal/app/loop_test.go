@@ -39,6 +39,13 @@ func (m *memory) CompareAndSwap(_ context.Context, c term.CompareAndSwap) (term.
 
 func (m *memory) Read(context.Context) {}
 
+func (m *memory) Follow(ctx context.Context, _ chan<- term.Observation) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (m *memory) Close() {}
+
 // traced is a loop whose spans are recorded.
 type traced struct {
 	*loop
@@ -58,12 +65,12 @@ func newTraced(t *testing.T, id string, version uint64) *traced {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := newMetrics(tel.Meter, id, c.Shard)
+	m, err := newMetrics(tel.Meter, id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &memory{version: version, writes: make(chan term.CompareAndSwap, 64)}
-	x := &traced{loop: newLoop(c, tel, m, r, feed.NewLog[term.Leadership](1024)), memory: r, spans: spans}
+	x := &traced{loop: newLoop(c, c.Shards[0], tel, m, r, feed.NewLog[term.Leadership](1024)), memory: r, spans: spans}
 	began := time.Now()
 	x.now = func() time.Duration { return time.Hour + time.Since(began) }
 	x.known = x.leadership.MarkSynced

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -22,13 +23,13 @@ type metrics struct {
 	failures    metric.Int64Counter
 
 	pod, shard metric.MeasurementOption
+	// held counts the shards whose record this gateway holds.
+	held *atomic.Int64
 }
 
-func newMetrics(m metric.Meter, gateway, shard string) (*metrics, error) {
-	n := &metrics{
-		pod:   metric.WithAttributes(attribute.String("pod", gateway)),
-		shard: metric.WithAttributes(attribute.String("shard", shard)),
-	}
+// newMetrics makes the metrics, without any shard yet.
+func newMetrics(m metric.Meter, gateway string) (*metrics, error) {
+	n := &metrics{pod: metric.WithAttributes(attribute.String("pod", gateway)), held: &atomic.Int64{}}
 	var err error
 	check := func(e error) {
 		if err == nil && e != nil {
@@ -36,7 +37,7 @@ func newMetrics(m metric.Meter, gateway, shard string) (*metrics, error) {
 		}
 	}
 	var e error
-	n.holder, e = m.Int64Gauge(telemetry.MetricLeaseHolder, metric.WithDescription("1 on the gateway that holds the leadership record, else 0."))
+	n.holder, e = m.Int64Gauge(telemetry.MetricLeaseHolder, metric.WithDescription("Number of shards whose leadership record the gateway holds: with one shard 1 on the active gateway, else 0."))
 	check(e)
 	n.epoch, e = m.Int64Gauge(telemetry.MetricLeaseEpoch, metric.WithDescription("Transitions of the leadership record, as last seen."))
 	check(e)
@@ -53,14 +54,23 @@ func newMetrics(m metric.Meter, gateway, shard string) (*metrics, error) {
 	return n, nil
 }
 
+// of is the same about one shard.
+func (m *metrics) of(shard string) *metrics {
+	n := *m
+	n.shard = metric.WithAttributes(attribute.String(telemetry.KeyShard, shard))
+	return &n
+}
+
 func (m *metrics) published(ctx context.Context, before, now term.Leadership) {
-	held := int64(0)
-	if now.Role == term.Active {
-		held = 1
+	was, is := before.Role == term.Active, now.Role == term.Active
+	switch {
+	case is && !was:
+		m.holder.Record(ctx, m.held.Add(1), m.pod)
+	case was && !is:
+		m.holder.Record(ctx, m.held.Add(-1), m.pod)
 	}
-	m.holder.Record(ctx, held, m.pod)
 	m.epoch.Record(ctx, int64(now.Epoch), m.shard)
-	if (before.Role == term.Active) != (now.Role == term.Active) || held == 1 && before.Epoch != now.Epoch {
+	if was != is || is && before.Epoch != now.Epoch {
 		m.transitions.Add(ctx, 1, m.shard, metric.WithAttributes(attribute.String("cause", now.Cause.String())))
 	}
 }

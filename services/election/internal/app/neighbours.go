@@ -26,8 +26,8 @@ type neighbours struct {
 	port    uint16
 	log     *slog.Logger
 	metrics *peerMetrics
-	// changed holds a signal for the loop after something changed.
-	changed chan struct{}
+	// changed has a channel per loop, which holds a signal after something changed.
+	changed []chan struct{}
 
 	mu sync.Mutex
 	// self is what the others are told.
@@ -45,7 +45,7 @@ func newNeighbours(c config.Config, log *slog.Logger, m *peerMetrics) (*neighbou
 		return nil, nil
 	}
 	n := &neighbours{
-		port: c.PeerListenAddr().Port(), log: log, metrics: m, changed: make(chan struct{}, 1),
+		port: c.PeerListenAddr().Port(), log: log, metrics: m,
 		self: wire.Self{ID: c.GatewayID},
 	}
 	var err error
@@ -88,18 +88,34 @@ func (n *neighbours) event(e peers.Event) {
 	}
 	n.log.Log(context.Background(), level, "what is known of another gateway changed",
 		keyPeer, e.Peer.Self.ID, keyAddress, e.Peer.Addr.String(), keyChange, e.Change.String())
-	select {
-	case n.changed <- struct{}{}:
-	default: // the loop will look at all of them
+	for _, c := range n.changed {
+		select {
+		case c <- struct{}{}:
+		default: // the loop will look at all of them
+		}
 	}
 }
 
-// signals is where the loop waits for changes.
-func (n *neighbours) signals() <-chan struct{} {
+// subscribe returns where a loop waits for changes. It is to be called before run.
+func (n *neighbours) subscribe() <-chan struct{} {
 	if n == nil {
 		return nil
 	}
-	return n.changed
+	c := make(chan struct{}, 1)
+	n.changed = append(n.changed, c)
+	return c
+}
+
+// sayConverged tells the others under which epoch this gateway's routes are in place.
+func (n *neighbours) sayConverged(shard string, epoch uint64) {
+	n.say(func(s *wire.Self) {
+		for i := range s.Converged {
+			if name := s.Converged[i].Name; name == shard || name == "" {
+				s.Converged[i] = wire.Shard{Name: shard, Epoch: epoch}
+				return
+			}
+		}
+	})
 }
 
 // say tells the others what this gateway is.

@@ -76,6 +76,8 @@ type gateway struct {
 	converges bool
 	last      *leadershipv1.Leadership
 	history   []string
+	// epochs has the last of each shard.
+	epochs map[string]uint64
 }
 
 // newGateway makes a node whose dataplane and route-sync serve.
@@ -92,6 +94,7 @@ func newGateway(t *testing.T, id byte, kubeconfig string) *gateway {
 		routes:    feed.NewLog[*routesv1.WatchResponse](64),
 		events:    make(chan *leadershipv1.Leadership, 4096),
 		converges: true,
+		epochs:    make(map[string]uint64),
 	}
 	g.tunnel.Set(t.Context(), "hybrid_vxlan0", &tunnelv1.Tunnel{
 		Device: "hybrid_vxlan0", Ready: true, VtepIp: fmt.Sprintf("10.0.0.%d", id), Mac: fmt.Sprintf("02:00:0a:00:00:%02x", id),
@@ -212,23 +215,27 @@ func (g *gateway) follow() {
 func (g *gateway) hear(ctx context.Context, l *leadershipv1.Leadership) {
 	g.mu.Lock()
 	converges := g.converges
-	if l.GetEpoch() < g.last.GetEpoch() {
-		g.t.Errorf("%s went back from epoch %d to %d", g.id, g.last.GetEpoch(), l.GetEpoch())
+	if before := g.epochs[l.GetShard()]; l.GetEpoch() < before {
+		g.t.Errorf("%s went back from epoch %d to %d", g.id, before, l.GetEpoch())
 	}
-	g.last = l
+	g.epochs[l.GetShard()], g.last = l.GetEpoch(), l
 	if l.GetCause() != leadershipv1.Cause_CAUSE_RENEWED {
 		g.history = append(g.history, fmt.Sprintf("%v %d %s %v", l.GetRole(), l.GetEpoch(), l.GetHolder().GetId(), l.GetCause()))
 	}
 	g.mu.Unlock()
 	if converges && l.GetRole() == leadershipv1.Role_ROLE_ACTIVE && !l.GetHolderConverged() {
-		g.converge(ctx, l.GetEpoch())
+		g.convergeShard(ctx, l.GetShard(), l.GetEpoch())
 	}
 	g.events <- l
 }
 
 func (g *gateway) converge(ctx context.Context, epoch uint64) {
-	g.routes.Set(ctx, "convergence/default", &routesv1.WatchResponse{Item: &routesv1.WatchResponse_Convergence{
-		Convergence: &routesv1.Convergence{Shard: "default", Epoch: epoch},
+	g.convergeShard(ctx, "default", epoch)
+}
+
+func (g *gateway) convergeShard(ctx context.Context, shard string, epoch uint64) {
+	g.routes.Set(ctx, "convergence/"+shard, &routesv1.WatchResponse{Item: &routesv1.WatchResponse_Convergence{
+		Convergence: &routesv1.Convergence{Shard: shard, Epoch: epoch},
 	}})
 }
 

@@ -18,7 +18,7 @@ type Config struct {
 	Kubeconfig      string        `help:"Kubeconfig file for the API server. When not given: the pod's service account." env:"KUBECONFIG" placeholder:"FILE"`
 	LeaseNamespace  string        `help:"Namespace of the Lease that is the leadership record." default:"kube-system" placeholder:"NAME"`
 	LeaseName       string        `help:"Name of the Lease." default:"eks-hybrid-gateway" placeholder:"NAME"`
-	Shard           string        `help:"Name of the shard that the record is about." default:"default" placeholder:"NAME"`
+	Shards          []Shard       `help:"Shards of the leadership, of each of which one gateway is active; with the id, network interface or zone of the gateway that shall lead it whenever it can." default:"default" sep:"," placeholder:"NAME[=GATEWAY],..."`
 	LeaseDuration   time.Duration `help:"How long others leave the record alone after they last saw it change." default:"3s" placeholder:"DURATION"`
 	RenewDeadline   time.Duration `help:"How long the leader may act after the start of its last successful renewal." default:"2s" placeholder:"DURATION"`
 	RetryPeriod     time.Duration `help:"Time between renewals, and between tries." default:"250ms" placeholder:"DURATION"`
@@ -33,6 +33,8 @@ const (
 	leastRetryPeriod = 20 * time.Millisecond
 	// longestLease keeps a mistyped value from stopping failover.
 	longestLease = time.Minute
+	// longestName leaves room for the name of a shard in what Kubernetes takes for a name.
+	longestName = 253 - 33
 )
 
 // Parse reads the command line and the environment; see daemon.ParseFlags.
@@ -47,16 +49,17 @@ func (c *Config) Validate() error {
 	for _, name := range []struct{ flag, value string }{
 		{"--lease-namespace", c.LeaseNamespace}, {"--lease-name", c.LeaseName},
 	} {
-		if len(name.value) > 253 || !objectName().MatchString(name.value) {
+		if len(name.value) > longestName || !objectName().MatchString(name.value) {
 			return fmt.Errorf("%s=%q: want the name of a Kubernetes object, such as eks-hybrid-gateway", name.flag, name.value)
 		}
 	}
 	if err := c.RecordFlags.validate(); err != nil {
 		return err
 	}
+	if err := validateShards(c.Shards); err != nil {
+		return err
+	}
 	switch {
-	case c.Shard == "":
-		return fmt.Errorf("--shard=%q: want a name, such as default", c.Shard)
 	case c.RetryPeriod < leastRetryPeriod:
 		return fmt.Errorf("--retry-period=%v: want at least %v", c.RetryPeriod, leastRetryPeriod)
 	case c.RenewDeadline < 2*c.RetryPeriod:

@@ -15,7 +15,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.LeaseNamespace != "kube-system" || c.LeaseName != "eks-hybrid-gateway" || c.Shard != "default" || c.HTTPListen.String() != ":9811" {
+	if c.LeaseNamespace != "kube-system" || c.LeaseName != "eks-hybrid-gateway" || len(c.Shards) != 1 || c.Shards[0] != (Shard{Name: "default"}) || c.HTTPListen.String() != ":9811" {
 		t.Errorf("got %+v", c)
 	}
 	if c.LeaseDuration != 3*time.Second || c.RenewDeadline != 2*time.Second || c.RetryPeriod != 250*time.Millisecond || c.NodeIP.IsValid() {
@@ -44,7 +44,10 @@ func TestWrongFlags(t *testing.T) {
 	}{
 		{[]string{"--lease-name=Gateway_1"}, []string{"--lease-name", "Gateway_1", "eks-hybrid-gateway"}},
 		{[]string{"--lease-namespace="}, []string{"--lease-namespace", `""`}},
-		{[]string{"--shard="}, []string{"--shard", "default"}},
+		{[]string{"--shards=Zone A"}, []string{"--shards", "Zone A", "zone-a"}},
+		{[]string{"--shards=zone-a="}, []string{"--shards", "zone-a="}},
+		{[]string{"--shards=a,b=x,a=y"}, []string{"--shards", `"a"`, "twice"}},
+		{[]string{"--shards=a,b,c,d,e,f,g,h,i"}, []string{"--shards", "8", "9"}},
 		{[]string{"--retry-period=1ms"}, []string{"--retry-period", "1ms", "20ms"}},
 		{[]string{"--retry-period=soon"}, []string{"--retry-period", "soon"}},
 		{[]string{"--renew-deadline=300ms"}, []string{"--renew-deadline", "300ms", "--retry-period=250ms"}},

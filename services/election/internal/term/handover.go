@@ -82,8 +82,8 @@ func (t *Term) handOnOwnAccord() {
 		return
 	}
 	h := handing{}
-	if t.local.Standing {
-		h.to = t.config.Preferred
+	if p := t.preferred(); t.local.Standing && p != nil {
+		h.to = p.Gateway.ID
 	}
 	t.begin(h)
 }
@@ -94,13 +94,22 @@ func (t *Term) handOnOwnAccordAt() time.Duration {
 	case t.handing != nil:
 	case !t.local.Standing && (t.config.Blind || t.successor(nil) != nil):
 		return max(t.unwhole+t.config.UnhealthyGrace, t.handAgain)
-	case t.local.Standing && t.config.Preferred != t.config.ID && t.record.converged():
-		p, known := t.others.find(t.config.Preferred)
-		if known && p.fit() {
+	case t.local.Standing && !t.config.prefers(t.self()) && t.record.converged():
+		if p := t.preferred(); p != nil {
 			return max(t.others.fitSince[p.Gateway.ID]+settled, t.handAgain)
 		}
 	}
 	return 0
+}
+
+// preferred is the first peer that shall and can lead, nil when there is none.
+func (t *Term) preferred() *Peer {
+	for i := range t.others.peers {
+		if p := &t.others.peers[i]; p.fit() && t.config.prefers(p.Gateway) {
+			return p
+		}
+	}
+	return nil
 }
 
 func (t *Term) begin(h handing) {
@@ -121,7 +130,7 @@ func (t *Term) successor(h *handing) *Peer {
 		switch {
 		case !p.fit() || h != nil && h.refused[p.Gateway.ID]:
 		case h != nil && h.to != "" && h.to != p.Gateway.ID:
-		case best == nil || p.Gateway.ID == t.config.Preferred:
+		case best == nil || t.config.prefers(p.Gateway) && !t.config.prefers(best.Gateway):
 			best = p
 		}
 	}

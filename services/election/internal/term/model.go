@@ -31,8 +31,13 @@ type Config struct {
 	UnhealthyGrace time.Duration
 	// Blind says that the other gateways are not watched, so that nothing is known of their health.
 	Blind bool
-	// Preferred is the ID of the gateway that shall lead whenever it can; empty for none.
+	// Preferred is the ID, ENI or zone of the gateway that shall lead whenever it can; empty for none.
 	Preferred string
+}
+
+// prefers tells whether the gateway is one that shall lead whenever it can.
+func (c *Config) prefers(g Gateway) bool {
+	return c.Preferred != "" && (c.Preferred == g.ID || c.Preferred == g.ENI || c.Preferred == g.Zone)
 }
 
 // maxForeignDuration bounds how long the record of a holder that states a longer lease

@@ -152,20 +152,24 @@ func (t *Term) suspicion() (at time.Duration, ok bool) {
 		at += t.others.penalty
 	}
 	for _, p := range t.others.peers {
-		if p.fit() && t.goesBefore(p.Gateway.ID) {
+		if p.fit() && t.goesBefore(p.Gateway) {
 			at += turn
 		}
 	}
 	return at, true
 }
 
-// goesBefore orders the standbys: the preferred one is the first, the others go by their names.
-func (t *Term) goesBefore(id string) bool {
-	switch t.config.Preferred {
-	case t.config.ID:
-		return false
-	case id:
-		return true
+// goesBefore orders the standbys: the preferred ones come first, others go by their names.
+func (t *Term) goesBefore(g Gateway) bool {
+	if its, ours := t.config.prefers(g), t.config.prefers(t.self()); its != ours {
+		return its
 	}
-	return id < t.config.ID
+	return g.ID < t.config.ID
+}
+
+// self is this gateway, as far as it is known.
+func (t *Term) self() Gateway {
+	g := t.local.Gateway
+	g.ID = t.config.ID
+	return g
 }

@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// DefaultShard is the name of the only shard when there is one.
+const DefaultShard = "default"
+
+// MaxShards is how many a heartbeat can tell of.
+const MaxShards = 8
+
+// Shard is a part of the leadership: of each shard one gateway is active.
+type Shard struct {
+	Name string
+	// Preferred is the id, network interface or availability zone of the gateway that shall lead it
+	// whenever it can; empty for none.
+	Preferred string
+}
+
+// UnmarshalText reads NAME or NAME=GATEWAY.
+func (s *Shard) UnmarshalText(text []byte) error {
+	var given bool
+	s.Name, s.Preferred, given = strings.Cut(string(text), "=")
+	if !shardName().MatchString(s.Name) {
+		return fmt.Errorf("%q: want a name of at most 32 characters of a-z, 0-9 and '-', such as default or zone-a", s.Name)
+	}
+	if given && s.Preferred == "" {
+		return fmt.Errorf("%q: want the id, network interface or zone of a gateway after '='", text)
+	}
+	return nil
+}
+
+func shardName() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$`) }
+
+func validateShards(shards []Shard) error {
+	if len(shards) == 0 || len(shards) > MaxShards {
+		return fmt.Errorf("--shards: want 1 to %d shards, not %d", MaxShards, len(shards))
+	}
+	seen := make(map[string]bool)
+	for _, s := range shards {
+		if seen[s.Name] {
+			return fmt.Errorf("--shards: shard %q is given twice", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return nil
+}
+
+// LeaseOf is the name of the Lease that is a shard's record.
+func (c *Config) LeaseOf(shard string) string {
+	if shard == DefaultShard {
+		return c.LeaseName
+	}
+	return c.LeaseName + "-" + shard
+}
