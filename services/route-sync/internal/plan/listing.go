@@ -23,6 +23,8 @@ type listing struct {
 	// readFailures are those of reads, in a row.
 	readFailures int
 	readFailure  string
+	// polls counts the looks in a row at a list that is being changed.
+	polls int
 	// strays are lists that tables have routes to and that nobody told us about.
 	strays []string
 }
@@ -227,12 +229,16 @@ func (s *State) ReadListsDone(_ ReadLists, lists []PrefixList, result Result, no
 		return
 	}
 	l.read = true
+	if l.polls++; !slices.ContainsFunc(lists, func(list PrefixList) bool { return list.Busy }) {
+		l.polls = 0
+	}
+	poll := now + backoff{listBusy, listInterval}.after(l.polls)
 	before := l.known
 	l.known = make(map[string]PrefixList)
 	for _, list := range lists {
 		l.known[list.ID] = list
 		if list.Busy {
-			l.at = min(l.at, now+listBusy)
+			l.at = min(l.at, poll)
 		}
 		if list.Owned && list.Failure != "" && before[list.ID].Busy {
 			s.listFailed(list.Name+": "+list.Failure, now, stubborn())

@@ -35,7 +35,7 @@ func owned(l PrefixList) PrefixList { l.Owned = true; return l }
 func TestTakeoverOfAPrefixList(t *testing.T) {
 	r := newRig(t, withList)
 	r.observe(1, "eni-other")
-	r.next(readAll, "read lists pl-1")
+	r.next("read lists pl-1", readAll)
 	list := Table{ToList("pl-1"): to("eni-other")}
 	r.readsTables(map[string]Table{"rtb-a": list, "rtb-b": list})
 	r.readsLists(pl("100.64.0.0/15"))
@@ -59,7 +59,7 @@ func TestTakeoverOfAPrefixList(t *testing.T) {
 func TestMigrationToAListHasNoGap(t *testing.T) {
 	r := newRig(t, withList, func(c *Config) { c.Tables = c.Tables[:1] })
 	r.observe(1, "eni-other")
-	r.next(readOne, "read lists pl-1")
+	r.next("read lists pl-1", readOne)
 	old := Table{To(cidr("100.64.0.0/16")): to("eni-other"), To(cidr("100.65.0.0/16")): to("eni-other")}
 	r.readsTables(map[string]Table{"rtb-a": old})
 	r.readsLists(pl("100.64.0.0/16", "100.65.0.0/16"))
@@ -93,7 +93,7 @@ func TestMigrationToAListHasNoGap(t *testing.T) {
 func TestFailedMigrationKeepsTheOldRoutes(t *testing.T) {
 	r := newRig(t, withList, one)
 	r.observe(1, "eni-other")
-	r.next(readOne, "read lists pl-1")
+	r.next("read lists pl-1", readOne)
 	r.readsTables(map[string]Table{"rtb-a": {To(cidr("100.64.0.0/16")): to("eni-other")}})
 	r.readsLists(pl("100.64.0.0/16"))
 	r.observe(2, "eni-me")
@@ -146,7 +146,7 @@ func TestListWithOtherEntriesIsLeftAlone(t *testing.T) {
 func TestNetworkOutsideOfTheList(t *testing.T) {
 	r := newRig(t, withList, func(c *Config) { c.Tables = c.Tables[:1] })
 	r.observe(1, "eni-other")
-	r.next(readOne, "read lists pl-1")
+	r.next("read lists pl-1", readOne)
 	r.readsTables(map[string]Table{"rtb-a": {}})
 	r.readsLists(pl("100.64.0.0/16"))
 	r.observe(2, "eni-me")
@@ -173,7 +173,7 @@ func TestManagedListIsMade(t *testing.T) {
 	r := newRig(t, managed, func(c *Config) { c.Tables = c.Tables[:1] })
 	r.observe(1, "eni-other")
 	const readLists = "read lists pods-ipv4 pods-ipv6"
-	r.next(readOne, readLists)
+	r.next(readLists, readOne)
 	r.readsTables(map[string]Table{"rtb-a": {}})
 	r.readsLists()
 	r.next() // a gateway that stands by makes nothing
@@ -276,4 +276,58 @@ func TestListIsReadBeforeItIsChangedAgain(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A list that somebody deleted is made again at once, and the networks are not forgotten meanwhile.
+func TestManagedListThatIsGone(t *testing.T) {
+	r := newRig(t, managed, one)
+	r.observe(1, "eni-other")
+	r.actions()
+	r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-other")}})
+	r.readsLists(owned(pl("100.64.0.0/16")))
+	r.next("read lists pl-1 pods-ipv4 pods-ipv6") // the route was seen before the list
+	r.readsLists(owned(pl("100.64.0.0/16")))
+	r.observe(2, "eni-me")
+	w := r.next("replace rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)")[0]
+	r.done(w, NoList)
+	r.next("read lists pl-1 pods-ipv4 pods-ipv6") // pl-1 because of the route
+	r.readsLists()
+	r.next("create list pods-ipv4 +100.64.0.0/16 max 1 epoch 2")
+	if r.state.Converged() != 0 {
+		t.Error("converged")
+	}
+}
+
+// What a read shows soon after a takeover may be older than the predecessor's routes: no reason to delete these.
+func TestStaleReadDeletesNothing(t *testing.T) {
+	r := newRig(t, one)
+	r.observe(1, "eni-other")
+	r.next(readOne)
+	r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-other"), To(cidr("100.64.0.0/16")): to("eni-me")}})
+	r.next("read lists pl-1")
+	r.readsLists(pl("100.64.0.0/16"))
+	r.observe(2, "eni-me")
+	w := r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0]
+	r.done(w, Failed)
+	r.state.read.want(r.now)
+	old := r.next("replace rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)", readOne)[0] // it has to do meanwhile
+	r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-other"), To(cidr("100.64.0.0/16")): to("eni-me")}})
+	r.done(old, Done)
+	r.next()
+	for range 3 {
+		r.wait(settling)
+		for _, a := range r.actions() {
+			switch a := a.(type) {
+			case Read:
+				r.read = a
+				r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-me"), To(cidr("100.64.0.0/16")): to("eni-me")}})
+			case Write:
+				if r.now < time.Hour+settling {
+					t.Errorf("too early: %s", a)
+				}
+				return
+			}
+		}
+	}
+	t.Error("the leftover stays")
 }

@@ -106,13 +106,14 @@ func (s *State) see(r *route, seen Route, began, now time.Duration) {
 		r.seen, r.known, r.existsUntil = seen, true, 0
 	case r.placed && here:
 		r.differs, r.blackholes, r.epoch = 0, 0, s.epoch
+		r.proven = r.proven || began >= s.heldSince+settling
 		changed = true
 	case r.placed:
 		s.differs(r, seen, began, now)
 		return
 	case here && began >= s.heldSince:
 		r.blackholes = 0
-		s.place(r, now)
+		s.place(r, began >= s.heldSince+settling, now)
 		return
 	case seen.Kind == Absent && now < r.existsUntil:
 		r.doubts++

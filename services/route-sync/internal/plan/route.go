@@ -25,6 +25,8 @@ type route struct {
 	// placedAt is when.
 	placed   bool
 	placedAt time.Duration
+	// proven says that no stale read made it placed, so that others' routes may go because of it.
+	proven bool
 	// epoch is the one under which it was last placed or seen in place.
 	epoch uint64
 	// differs counts the reads in a row that contradict placed.
@@ -58,8 +60,10 @@ func (r *route) forgive() {
 	r.attempt, r.failures, r.failure, r.retryAt, r.blackholes = 0, 0, "", 0, 0
 }
 
-// place notes that the route points here.
-func (s *State) place(r *route, now time.Duration) {
+// place notes that the route points here. What a read says soon after this gateway took over may be what was before
+// its predecessor, and proves nothing.
+func (s *State) place(r *route, proven bool, now time.Duration) {
+	r.proven = r.placed && r.proven || proven
 	black := r.blackholes
 	r.forgive()
 	r.blackholes = black

@@ -244,6 +244,10 @@ func (s *State) Next(now time.Duration) []Action {
 	if s.acting != 0 {
 		actions = append(actions, s.writes(now)...)
 	}
+	// Lists go first: routes may wait for them.
+	if a, due := s.listAction(now); due {
+		actions = append(actions, a)
+	}
 	if s.startRead(now) {
 		actions = append(actions, Read{Tables: s.config.AllTables(), Began: now})
 	}
@@ -251,7 +255,7 @@ func (s *State) Next(now time.Duration) []Action {
 		s.reads.spend(now)
 		actions = append(actions, l)
 	}
-	for _, next := range []func(time.Duration) (Action, bool){s.listAction, s.checkAction, s.probeAction} {
+	for _, next := range []func(time.Duration) (Action, bool){s.checkAction, s.probeAction} {
 		if a, due := next(now); due {
 			actions = append(actions, a)
 		}

@@ -140,7 +140,7 @@ func (s *State) leftover(r *route, class class) step {
 		return step{open: true}
 	case class != ours:
 		return step{}
-	case r.covered && !slices.ContainsFunc(r.covers, func(c *route) bool { return !c.placed }):
+	case r.covered && !slices.ContainsFunc(r.covers, func(c *route) bool { return !c.placed || !c.proven }):
 		return step{due: true, verb: Delete, reason: Leftover, reserve: reserveOther, open: !here}
 	case here:
 		return step{}
@@ -198,7 +198,7 @@ func (s *State) WriteDone(w Write, result Result, now time.Duration) {
 	}
 	switch result.Outcome {
 	case Done:
-		s.place(r, now)
+		s.place(r, true, now)
 	case NoRoute:
 		s.noRoute(r, now)
 	case Exists:
@@ -209,11 +209,24 @@ func (s *State) WriteDone(w Write, result Result, now time.Duration) {
 		s.allChanged = true
 	case Throttled:
 		r.attempt-- // EC2 has not even looked at it
-	case Denied, Quota, NoInterface, NoList:
+	case NoList:
+		s.fail(r, result.Detail, now, transient())
+		s.noList(w.Destination.List, now)
+	case Denied, Quota, NoInterface:
 		s.fail(r, result.Detail, now, stubborn())
 	default:
 		s.fail(r, result.Detail, now, transient())
 	}
+}
+
+// noList: a prefix list is gone. What is known of lists is old.
+func (s *State) noList(id string, now time.Duration) {
+	if s.lists.known[id].Owned {
+		delete(s.lists.known, id)
+		s.arrange(now)
+		s.allChanged = true
+	}
+	s.lists.at = min(s.lists.at, now)
 }
 
 // noRoute: there was nothing to replace, so the next call creates it.
