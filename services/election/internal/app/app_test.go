@@ -93,63 +93,65 @@ func TestOneGateway(t *testing.T) {
 
 // Two gateways: the leader hands over, waits for its successor, and only then ends.
 func TestHandover(t *testing.T) {
-	_, kubeconfig, _ := fresh(t)
-	one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
-	two.converges = false
-	one.serve()
-	two.serve()
-	leader := one.start()
-	epoch := one.untilRole(active).GetEpoch()
-	two.start()
-	two.untilRole(standby)
+	overBackends(t, func(t *testing.T, b backend) {
+		one, two := b.gateway(t, 1), b.gateway(t, 2)
+		two.converges = false
+		one.serve()
+		two.serve()
+		leader := one.start()
+		epoch := one.untilRole(active).GetEpoch()
+		two.start()
+		two.untilRole(standby)
 
-	leader.stop()
-	l := two.untilRole(active)
-	if l.GetEpoch() != epoch+1 || l.GetCause() != leadershipv1.Cause_CAUSE_HANDOVER {
-		t.Errorf("the successor got %v", l)
-	}
-	one.until("the successor", func(l *leadershipv1.Leadership) bool { return l.GetHolder().GetId() == "gw2" })
-	select {
-	case <-leader.ended:
-		t.Error("the leader ended before its successor converged")
-	default:
-	}
-	two.converge(t.Context(), epoch+1)
-	leader.wait(t)
-	two.untilConverged(epoch + 1)
+		leader.stop()
+		l := two.untilRole(active)
+		if l.GetEpoch() != epoch+1 || l.GetCause() != leadershipv1.Cause_CAUSE_HANDOVER {
+			t.Errorf("the successor got %v", l)
+		}
+		one.until("the successor", func(l *leadershipv1.Leadership) bool { return l.GetHolder().GetId() == "gw2" })
+		select {
+		case <-leader.ended:
+			t.Error("the leader ended before its successor converged")
+		default:
+		}
+		two.converge(t.Context(), epoch+1)
+		leader.wait(t)
+		two.untilConverged(epoch + 1)
+	})
 }
 
 // The leader is killed and started again at once: it takes its own record anew, and nobody
 // else does. Then it is killed for good, and the standby takes the record when it expires.
 func TestKill(t *testing.T) {
-	_, kubeconfig, _ := fresh(t)
-	one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
-	one.serve()
-	two.serve()
-	kill := one.startProcess()
-	epoch := one.untilRole(active).GetEpoch()
-	two.start()
-	two.untilRole(standby)
+	overBackends(t, func(t *testing.T, b backend) {
+		one, two := b.gateway(t, 1), b.gateway(t, 2)
+		one.serve()
+		two.serve()
+		kill := one.startProcess()
+		epoch := one.untilRole(active).GetEpoch()
+		two.start()
+		two.untilRole(standby)
 
-	kill()
-	kill = one.startProcess()
-	again := one.until("a new epoch", func(l *leadershipv1.Leadership) bool { return l.GetRole() == active && l.GetEpoch() > epoch })
-	if again.GetEpoch() != epoch+1 {
-		t.Errorf("after the restart: %v", again)
-	}
-	// A subscriber that reconnects late finds a later cause in its snapshot.
-	if _, metrics := one.get("/metrics"); !strings.Contains(metrics, `transitions_total{cause="restarted",shard="default"} 1`) {
-		t.Error("the record was not taken as the gateway's own")
-	}
-	one.untilConverged(again.GetEpoch())
+		kill()
+		kill = one.startProcess()
+		again := one.until("a new epoch", func(l *leadershipv1.Leadership) bool { return l.GetRole() == active && l.GetEpoch() > epoch })
+		if again.GetEpoch() != epoch+1 {
+			t.Errorf("after the restart: %v", again)
+		}
+		// A subscriber that reconnects late finds a later cause in its snapshot.
+		if _, metrics := one.get("/metrics"); !strings.Contains(metrics, `transitions_total{cause="restarted",shard="default"} 1`) {
+			t.Error("the record was not taken as the gateway's own")
+		}
+		one.untilConverged(again.GetEpoch())
 
-	kill()
-	killed := time.Now()
-	l := two.untilRole(active)
-	if l.GetEpoch() != again.GetEpoch()+1 || l.GetCause() != leadershipv1.Cause_CAUSE_EXPIRED {
-		t.Errorf("the standby got %v", l)
-	}
-	t.Logf("the record was taken %v after the leader's death", time.Since(killed))
+		kill()
+		killed := time.Now()
+		l := two.untilRole(active)
+		if l.GetEpoch() != again.GetEpoch()+1 || l.GetCause() != leadershipv1.Cause_CAUSE_EXPIRED {
+			t.Errorf("the standby got %v", l)
+		}
+		t.Logf("the record was taken %v after the leader's death", time.Since(killed))
+	})
 }
 
 // The leader's other services are away for longer than a lease: it keeps leading. A standby
@@ -201,37 +203,38 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// The API server is frozen for longer than the leader may act: it stops in time, and leads
-// again under a new epoch when the API server answers.
-func TestAPIServerFrozen(t *testing.T) {
-	s := apiservertest.Start(t)
-	g := newGateway(t, 1, s.ServiceAccountKubeconfig(apiservertest.Election))
-	g.serve()
-	g.start()
-	epoch := g.untilRole(active).GetEpoch()
-	g.untilConverged(epoch)
-	if err := s.Pause(); err != nil {
-		t.Fatal(err)
-	}
-	l := g.untilRole(standby)
-	if l.GetCause() != leadershipv1.Cause_CAUSE_LOST || l.GetValidUntilBoottime() != 0 || l.GetEpoch() != epoch {
-		t.Errorf("got %v", l)
-	}
-	if err := s.Resume(); err != nil {
-		t.Fatal(err)
-	}
-	if l := g.untilRole(active); l.GetEpoch() <= epoch {
-		t.Errorf("leads again as %v", l)
-	}
-	// A crash of the API server is no different.
-	if err := s.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	g.untilRole(standby)
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	g.untilRole(active)
+// What keeps the record is frozen for longer than the leader may act: it stops in time, and
+// leads again under a new epoch when there is an answer.
+func TestRecordFrozen(t *testing.T) {
+	overBackends(t, func(t *testing.T, b backend) {
+		g := b.gateway(t, 1)
+		g.serve()
+		g.start()
+		epoch := g.untilRole(active).GetEpoch()
+		g.untilConverged(epoch)
+		if err := b.servers.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		l := g.untilRole(standby)
+		if l.GetCause() != leadershipv1.Cause_CAUSE_LOST || l.GetValidUntilBoottime() != 0 || l.GetEpoch() != epoch {
+			t.Errorf("got %v", l)
+		}
+		if err := b.servers.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		if l := g.untilRole(active); l.GetEpoch() <= epoch {
+			t.Errorf("leads again as %v", l)
+		}
+		// A crash of the servers is no different.
+		if err := b.servers.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		g.untilRole(standby)
+		if err := b.servers.Start(); err != nil {
+			t.Fatal(err)
+		}
+		g.untilRole(active)
+	})
 }
 
 // client-go's own leader election contends for the same Lease: the record goes to and fro

@@ -109,18 +109,31 @@ func (m *member) connect(ctx context.Context) error {
 	}
 }
 
-// refused tells whether the error is a member's answer that the request was not carried
-// out, and will not be by another either.
-func refused(err error) bool {
+// verdict says what an error means for the request.
+type verdict uint8
+
+const (
+	// lost: the request may have been carried out, or may be later.
+	lost verdict = iota
+	// passedOn: this member did not carry it out, another may.
+	passedOn
+	// refused: it was not carried out, and will not be by another member either.
+	refused
+)
+
+// judge reads a member's answer. Only what etcd itself says is proof of anything.
+func judge(err error) verdict {
 	var e rpctypes.EtcdError
 	if !errors.As(err, &e) {
-		return false
+		return lost
 	}
 	switch e.Code() {
-	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.ResourceExhausted, codes.FailedPrecondition:
-		return true
+	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.ResourceExhausted:
+		return refused
+	case codes.FailedPrecondition: // such as that of a learner
+		return passedOn
 	}
-	return false
+	return lost
 }
 
 // try calls one member after the other, beginning with the one that last answered, until one
@@ -132,15 +145,15 @@ func (e *Etcd) try(ctx context.Context, call func(context.Context, *clientv3.Cli
 	for i := range n {
 		index := (first + i) % n
 		m := e.members[index]
-		asked, err := m.ask(ctx, i == n-1, call)
+		said, err := m.ask(ctx, i == n-1, call)
 		if err == nil {
 			e.current.CompareAndSwap(first, index)
 			return false, nil
 		}
-		if refused(err) {
+		if said == refused {
 			return unknown, err
 		}
-		unknown = unknown || asked
+		unknown = unknown || said == lost
 		problems = append(problems, fmt.Sprintf("%s: %v", m.url, err))
 	}
 	e.leave(first)
@@ -148,21 +161,21 @@ func (e *Etcd) try(ctx context.Context, call func(context.Context, *clientv3.Cli
 }
 
 // ask makes one call, for which it uses half of the time that is left, or all of it for
-// the last one. asked is false when the call was certainly not sent.
-func (m *member) ask(ctx context.Context, last bool, call func(context.Context, *clientv3.Client) error) (asked bool, err error) {
+// the last one.
+func (m *member) ask(ctx context.Context, last bool, call func(context.Context, *clientv3.Client) error) (verdict, error) {
 	if until, limited := ctx.Deadline(); limited && !last {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2)
 		defer cancel()
 	}
 	if err := m.connect(ctx); err != nil {
-		return false, err
+		return passedOn, err
 	}
-	err = call(ctx, m.client)
+	err := call(ctx, m.client)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		m.drop()
 	}
-	return true, err
+	return judge(err), err
 }
 
 // leave makes the member after the given one the first to be asked, unless another is
