@@ -89,6 +89,15 @@ func (s *State) arrange(now time.Duration) {
 			s.gone = append(s.gone, k)
 		}
 	}
+	s.byTable = s.routes
+	if s.config.Bucket.Burst > 0 {
+		tables := make(map[string]int)
+		for i, t := range s.config.AllTables() {
+			tables[t] = i
+		}
+		s.byTable = slices.Clone(s.routes)
+		slices.SortStableFunc(s.byTable, func(a, b *route) int { return cmp.Compare(tables[a.key.Table], tables[b.key.Table]) })
+	}
 	s.cover()
 	s.uncarried = slices.ContainsFunc(s.config.Destinations, func(d netip.Prefix) bool {
 		unread := len(s.config.Lists.IDs) > 0 && !s.lists.read // somebody else looks after the list

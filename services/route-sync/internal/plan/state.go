@@ -71,8 +71,10 @@ type State struct {
 	// take turns; then the leftovers.
 	routes      []*route
 	wantedCount int
-	byKey       map[Key]*route
-	gone        []Key
+	// byTable are the same, table by table.
+	byTable []*route
+	byKey   map[Key]*route
+	gone    []Key
 	// uncarried says that there are destinations for which no route is wanted yet.
 	uncarried bool
 	// tables are what was read last.

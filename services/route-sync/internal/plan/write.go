@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -21,7 +20,7 @@ func (s *State) writes(now time.Duration) []Action {
 	var actions []Action
 	s.writeAt = never
 	open, due := s.uncarried && !s.retired, 0
-	for _, r := range s.order(now) {
+	for _, r := range s.order() {
 		next := s.step(r)
 		open = open || next.open
 		if r.writing || !next.due {
@@ -35,6 +34,11 @@ func (s *State) writes(now time.Duration) []Action {
 		}
 		if at := max(r.retryAt, s.pace.next, s.budget.ready(next.reserve)); at > now {
 			s.writeAt = min(s.writeAt, at)
+			if token := s.budget.ready(reserveTakeover); token > now {
+				// Nor can another be written now.
+				s.writeAt = max(token, s.pace.next)
+				return actions
+			}
 			continue
 		}
 		actions = append(actions, s.write(r, next, now))
@@ -74,30 +78,26 @@ func (s *State) ownLists() []PrefixList {
 // order is the routes as they are to be written: the tables take turns, so that none holds the others up; but one
 // table after the other when there are not tokens enough for all of them at once, so that the first tables, which
 // ought to be the busiest, are whole soon.
-func (s *State) order(now time.Duration) []*route {
+func (s *State) order() []*route {
 	if s.budget.Burst == 0 || s.converged {
 		return s.routes
 	}
-	due := 0
+	due := 0.0
 	for _, r := range s.routes {
 		if !r.writing && s.step(r).due {
-			due++
+			if due++; due > s.budget.tokens {
+				return s.byTable
+			}
 		}
 	}
-	if s.budget.ready(0) <= now && s.budget.tokens >= float64(due) {
-		return s.routes
-	}
-	tables := make(map[string]int)
-	for i, t := range s.config.AllTables() {
-		tables[t] = i
-	}
-	routes := slices.Clone(s.routes)
-	slices.SortStableFunc(routes, func(a, b *route) int { return cmp.Compare(tables[a.key.Table], tables[b.key.Table]) })
-	return routes
+	return s.routes
 }
 
 // step decides about one route.
 func (s *State) step(r *route) step {
+	if r.wanted && r.placed && !r.rewrite && !s.retired && !s.missing[r.key.Table] {
+		return step{}
+	}
 	class, _ := s.judge(r)
 	switch {
 	case s.missing[r.key.Table]:
@@ -106,8 +106,6 @@ func (s *State) step(r *route) step {
 		return s.removal(r, class)
 	case !r.wanted:
 		return s.leftover(r, class)
-	case r.placed && !r.rewrite:
-		return step{}
 	case !r.known:
 		return step{open: !r.placed}
 	}

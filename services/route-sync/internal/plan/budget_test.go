@@ -1,0 +1,234 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBudget(t *testing.T) {
+	b := newBudget(Bucket{Burst: 10, PerSecond: 5})
+	b.refill(time.Hour)
+	for range 10 {
+		if b.ready(0) > time.Hour {
+			t.Fatal("empty too early")
+		}
+		b.spend(time.Hour)
+	}
+	if got := b.ready(0) - time.Hour; got < 199*time.Millisecond || got > 201*time.Millisecond {
+		t.Errorf("the next call may be made in %s", got)
+	}
+	if got := b.ready(0.5) - time.Hour; got < 1099*time.Millisecond || got > 1101*time.Millisecond {
+		t.Errorf("a call that leaves half may be made in %s", got)
+	}
+	b.refill(2 * time.Hour)
+	if b.tokens != 10 {
+		t.Errorf("%g tokens after an hour", b.tokens)
+	}
+	b.empty(2 * time.Hour)
+	if b.ready(0) <= 2*time.Hour {
+		t.Error("EC2 said that its bucket is empty")
+	}
+	none := newBudget(Bucket{})
+	none.spend(time.Hour)
+	if none.ready(1) != 0 {
+		t.Error("no bucket limits")
+	}
+}
+
+func many(tables, networks int) func(*Config) {
+	return func(c *Config) {
+		c.Tables, c.Destinations, c.Parallel = nil, nil, 64
+		for i := range tables {
+			c.Tables = append(c.Tables, "rtb-"+string(rune('a'+i)))
+		}
+		for i := range networks {
+			c.Destinations = append(c.Destinations, netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, byte(i), 0}), 24))
+		}
+	}
+}
+
+// When there are more routes than tokens the first tables are whole first, and no call is made that EC2 would refuse.
+func TestBucketMovesTheBusiestTablesFirst(t *testing.T) {
+	r := newRig(t, many(5, 20), func(c *Config) { c.Bucket = EC2Writes() })
+	r.observe(1, "eni-other")
+	r.actions()
+	r.reads(to("eni-other"))
+	r.observe(2, "eni-me")
+	first := map[string]int{}
+	for _, a := range r.actions() {
+		if w, is := a.(Write); is {
+			first[w.Table]++
+			r.done(w, Done)
+		}
+	}
+	if len(first) != 3 || first["rtb-a"] != 20 || first["rtb-b"] != 20 || first["rtb-c"] != 10 {
+		t.Errorf("of 50 calls at once: %v", first)
+	}
+	calls := 50
+	for r.state.Converged() == 0 {
+		r.now = r.state.Wake()
+		for _, a := range r.actions() {
+			switch a := a.(type) {
+			case Write:
+				calls++
+				r.done(a, Done)
+			case Read:
+				r.state.ReadDone(a, ReadResult{Tables: r.written()}, r.now)
+			}
+		}
+		r.actions() // what has ended is seen at once
+		if r.now > time.Hour+time.Minute {
+			t.Fatal("not converged within a minute")
+		}
+	}
+	if took := r.now - time.Hour; calls != 100 || took < 10*time.Second || took > 11*time.Second {
+		t.Errorf("%d calls in %s", calls, took)
+	}
+}
+
+// written is what the tables are once all that was acknowledged is visible.
+func (r *rig) written() map[string]Table {
+	tables := map[string]Table{}
+	for _, route := range r.state.routes {
+		if tables[route.key.Table] == nil {
+			tables[route.key.Table] = Table{}
+		}
+		tables[route.key.Table][route.key.Destination] = route.seen
+	}
+	return tables
+}
+
+// With tokens enough the tables take turns.
+func TestBucketThatIsLargeEnough(t *testing.T) {
+	r := newRig(t, many(5, 10), func(c *Config) { c.Bucket = EC2Writes() })
+	r.observe(1, "eni-other")
+	r.actions()
+	r.reads(to("eni-other"))
+	r.observe(2, "eni-me")
+	var tables []string
+	for _, a := range r.actions() {
+		if w, is := a.(Write); is {
+			tables = append(tables, w.Table)
+		}
+	}
+	if len(tables) != 50 || !slices.Equal(tables[:5], r.state.config.Tables) {
+		t.Errorf("%d calls, the first for %v", len(tables), tables[:5])
+	}
+}
+
+// In the long run there is one read for every ten tables and ten seconds, whatever happens, and some are left for a
+// takeover at any time.
+func TestReadBudget(t *testing.T) {
+	r := newRig(t, many(10, 1))
+	reads := 0
+	count := func(until time.Duration) {
+		for r.now < until {
+			for _, a := range r.state.Next(r.now) {
+				switch a := a.(type) {
+				case Inspect:
+					reads++
+					r.state.InspectDone(a, true, false, Result{}, r.now)
+				case Read:
+					reads++
+					r.read = a
+					r.reads(to("eni-me"))
+				case Write:
+					r.done(a, Done)
+				}
+			}
+			r.now = min(until, r.state.Wake())
+		}
+	}
+	for epoch := uint64(1); epoch < 60; epoch++ {
+		r.observe(epoch, []string{"eni-me", "eni-other"}[epoch%2])
+		count(r.now + time.Minute)
+	}
+	if reads > 59*6+16 {
+		t.Errorf("%d reads in 59 minutes", reads)
+	}
+	count(r.now + time.Hour)
+	reads = 0
+	r.observe(60, "eni-me")
+	start := r.now
+	count(start + 4*time.Second + time.Millisecond)
+	if reads < 4 { // its own interface, and the routes after 1, 2 and 4 seconds
+		t.Errorf("%d reads after a takeover", reads)
+	}
+}
+
+func TestProbes(t *testing.T) {
+	r := newRig(t, one)
+	r.observe(1, "eni-other")
+	r.next(readOne)
+	r.state.ReadDone(r.read, ReadResult{Tables: map[string]Table{"rtb-a": {}}, Account: "123456789012"}, r.now)
+	asked := map[string]int{}
+	refuse := true
+	run := func(d time.Duration) {
+		for end := r.now + d; r.now < end; r.now = min(end, r.state.Wake()) {
+			for _, a := range r.state.Next(r.now) {
+				switch a := a.(type) {
+				case Probe:
+					asked[a.String()]++
+					result := Result{}
+					if refuse && a.Action == DeleteRoute {
+						result = Result{Outcome: Denied, Detail: "no"}
+					}
+					r.state.ProbeDone(a, result, r.now)
+				case Inspect:
+					r.state.InspectDone(a, true, false, Result{}, r.now)
+				case Read:
+					r.read = a
+					r.reads(Route{})
+				}
+			}
+		}
+	}
+	run(10 * time.Second)
+	for _, want := range []string{"probe ReplaceRoute rtb-a", "probe CreateRoute rtb-a", "probe DeleteRoute rtb-a", "probe DescribeRouteTables "} {
+		if asked[want] != 1 {
+			t.Errorf("%s: %d times", want, asked[want])
+		}
+	}
+	missing := r.state.Missing()
+	if len(missing) != 1 || missing[0] != (Permission{"ec2:DeleteRoute", "arn:aws:ec2:*:123456789012:route-table/rtb-a"}) {
+		t.Errorf("missing: %v", missing)
+	}
+	refuse = false
+	run(2 * time.Minute)
+	if missing := r.state.Missing(); len(missing) != 0 || asked["probe DeleteRoute rtb-a"] != 2 || asked["probe CreateRoute rtb-a"] != 1 {
+		t.Errorf("missing: %v, asked %v", missing, asked)
+	}
+}
+
+func TestPartitions(t *testing.T) {
+	for region, want := range map[string]string{
+		"us-west-2":     "arn:aws:ec2:us-west-2:123456789012:route-table/rtb-1",
+		"cn-north-1":    "arn:aws-cn:ec2:cn-north-1:123456789012:route-table/rtb-1",
+		"us-gov-west-1": "arn:aws-us-gov:ec2:us-gov-west-1:123456789012:route-table/rtb-1",
+	} {
+		if got := (Need{ReplaceRoute, "rtb-1", typeTable}).ARN(region, "123456789012"); got != want {
+			t.Errorf("%s: got %s", region, got)
+		}
+		if got := Policy(Config{Region: region, Tables: []string{"rtb-1"}}, "123456789012"); !strings.Contains(got, `"`+want+`"`) {
+			t.Errorf("%s: the policy is %s", region, got)
+		}
+	}
+}
+
+// Nothing may be written on everything, nor on what is not tagged.
+func TestPolicyHasNoWildcardForWrites(t *testing.T) {
+	c := Config{Region: "us-west-2", Tables: []string{"rtb-1"}, Lists: Lists{Managed: "pods"}, ManageCheck: true, Interface: "eni-1"}
+	for _, part := range strings.Split(Policy(c, ""), `"Sid"`)[1:] {
+		writes := false
+		for _, action := range []string{"Route\"", "Create", "Modify", "Delete", "Replace"} {
+			writes = writes || strings.Contains(part, action)
+		}
+		wild := strings.Contains(part, "\"*\"")
+		if writes && (wild || !strings.Contains(part, "Condition")) {
+			t.Errorf("this lets too much be written: %s", part)
+		}
+	}
+}
