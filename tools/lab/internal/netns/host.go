@@ -41,24 +41,29 @@ func newHost(name string) *Host {
 	}
 }
 
-// Create makes a new named namespace with its loopback up. The name must not
-// exist yet. Close removes the namespace.
+// Create makes a new named namespace with its loopback up, and marks it as ours
+// (see List). The name must not exist yet. Close removes the namespace.
 func Create(name string) (*Host, error) {
 	h := newHost(name)
 	h.owned = true
 	started := make(chan error)
 	go h.run(started, func() error {
 		var err error
-		if h.ns, err = vnetns.NewNamed(name); err != nil {
+		if h.ns, err = vnetns.New(); err != nil {
 			return fmt.Errorf("create namespace %s: %w", name, err)
+		}
+		// It has its mark before its name: what has a name and no mark is not ours,
+		// wherever an earlier run was killed.
+		if err := errors.Join(h.prepare(), publish(name)); err != nil {
+			if h.nl != nil {
+				h.nl.Close()
+			}
+			return errors.Join(fmt.Errorf("create namespace %s: %w", name, err), h.ns.Close())
 		}
 		return nil
 	})
 	if err := <-started; err != nil {
 		return nil, err
-	}
-	if err := h.prepare(); err != nil {
-		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
 }
@@ -138,6 +143,9 @@ func (h *Host) prepare() error {
 	lo, err := h.nl.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find lo in %s: %w", h.name, err)
+	}
+	if err := h.nl.LinkSetAlias(lo, mark); err != nil {
+		return fmt.Errorf("mark %s: %w", h.name, err)
 	}
 	if err := h.nl.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("set lo up in %s: %w", h.name, err)

@@ -2,15 +2,18 @@ package netns_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	vnetns "github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
@@ -149,6 +152,72 @@ func TestPrivilegedCleanupAfterACrash(t *testing.T) {
 	}
 	if err := netns.Cleanup(prefix); err != nil {
 		t.Errorf("second clean-up: %v", err)
+	}
+}
+
+// A namespace of somebody else's survives, with what runs inside, whatever its
+// name begins with.
+func TestPrivilegedCleanupTouchesOnlyOurs(t *testing.T) {
+	prefix := netnstest.Prefix(t, "nf")
+	ours := netnstest.Host(t, prefix+"ours")
+	const foreign = "foreign"
+	started := make(chan error)
+	var inside *exec.Cmd
+	go func() {
+		runtime.LockOSThread() // and left so: the thread ends with the goroutine
+		ns, err := vnetns.NewNamed(prefix + foreign)
+		if err == nil {
+			inside = exec.Command("sleep", "3600")
+			err = errors.Join(inside.Start(), ns.Close())
+		}
+		started <- err
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = inside.Process.Kill()
+		_ = inside.Wait()
+		if err := vnetns.DeleteNamed(prefix + foreign); err != nil {
+			t.Error(err)
+		}
+	})
+	if names, err := netns.List(prefix); err != nil || len(names) != 1 || names[0] != ours.Name() {
+		t.Errorf("ours are %v, %v, want %s", names, err, ours.Name())
+	}
+	if err := netns.Cleanup(prefix); err != nil {
+		t.Error(err)
+	}
+	if err := inside.Process.Signal(unix.Signal(0)); err != nil {
+		t.Errorf("a process in a foreign namespace: %v", err)
+	}
+	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", inside.Process.Pid)); err != nil || strings.Contains(string(data), "State:\tZ") {
+		t.Errorf("a process in a foreign namespace was killed (%v)", err)
+	}
+	if ns, err := vnetns.GetFromName(prefix + foreign); err != nil {
+		t.Errorf("a foreign namespace was removed: %v", err)
+	} else {
+		ns.Close()
+	}
+	if _, err := netns.Create(prefix + foreign); err == nil {
+		t.Error("created a namespace over a foreign one")
+	}
+	if names, _ := netns.List(prefix); len(names) != 0 {
+		t.Errorf("left over: %v", names)
+	}
+}
+
+func TestPrivilegedCreateUsesAFileLeftWithoutNamespace(t *testing.T) {
+	name := netnstest.Prefix(t, "nl") + "left"
+	if err := errors.Join(os.MkdirAll("/run/netns", 0o755), os.WriteFile("/run/netns/"+name, nil, 0o444)); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := netns.List(name); err != nil || len(names) != 0 {
+		t.Errorf("a file is taken for a namespace: %v, %v", names, err)
+	}
+	netnstest.Host(t, name)
+	if names, err := netns.List(name); err != nil || len(names) != 1 {
+		t.Errorf("listed %v, %v", names, err)
 	}
 }
 
