@@ -18,7 +18,7 @@ type Config struct {
 	Kubeconfig      string        `help:"Kubeconfig file for the API server. When not given: the pod's service account." env:"KUBECONFIG" placeholder:"FILE"`
 	LeaseNamespace  string        `help:"Namespace of the Lease that is the leadership record." default:"kube-system" placeholder:"NAME"`
 	LeaseName       string        `help:"Name of the Lease." default:"eks-hybrid-gateway" placeholder:"NAME"`
-	Shards          []Shard       `help:"Shards of the leadership, of each of which one gateway is active; with the id, network interface or zone of the gateway that shall lead it whenever it can." default:"default" sep:"," placeholder:"NAME[=GATEWAY],..."`
+	Shards          []Shard       `help:"Shards of the leadership, of each of which one gateway is active; with the id, network interface or zone of the gateway that shall lead it whenever it can." default:"default" sep:"," placeholder:"NAME[=GATEWAY]"`
 	LeaseDuration   time.Duration `help:"How long others leave the record alone after they last saw it change." default:"3s" placeholder:"DURATION"`
 	RenewDeadline   time.Duration `help:"How long the leader may act after the start of its last successful renewal." default:"2s" placeholder:"DURATION"`
 	RetryPeriod     time.Duration `help:"Time between renewals, and between tries." default:"250ms" placeholder:"DURATION"`

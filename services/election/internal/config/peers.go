@@ -14,7 +14,7 @@ import (
 type PeerFlags struct {
 	PeerKeyFile    string         `help:"File with the key that authenticates heartbeats between gateways, 32 bytes or more in base64, the same on all of them; a second line is accepted, too. When not given: gateways do not watch each other, and a dead one is noticed when its record expires." placeholder:"FILE"`
 	PeerListen     netaddr.Listen `help:"Address and UDP port of heartbeats." default:":9820" placeholder:"ADDR:PORT"`
-	Peers          []Peer         `help:"Addresses of the other gateways. This one's own may be among them. The port is that of --peer-listen when not given." sep:"," placeholder:"ADDR[:PORT],..."`
+	Peers          []Peer         `help:"Addresses of the other gateways. This one's own may be among them. The port is that of --peer-listen when not given." sep:"," placeholder:"ADDR[:PORT]"`
 	PeerName       string         `help:"DNS name whose addresses are the gateways', such as that of a headless Service." placeholder:"NAME"`
 	PeerPeriod     time.Duration  `help:"Time between heartbeats." default:"18ms" placeholder:"DURATION"`
 	PeerMultiplier uint8          `help:"How many heartbeats may be missing before a gateway is suspected to be dead." default:"15" placeholder:"N"`

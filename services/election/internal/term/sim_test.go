@@ -130,6 +130,8 @@ type sim struct {
 	nodes []*node
 	// The record is deleted by others; deleted: it was.
 	deletes, deleted bool
+	// creating is how many writes of a record where there is none are under way.
+	creating int
 	// blind gateways have no heartbeats.
 	blind bool
 
@@ -186,7 +188,7 @@ func newSim(seed uint64) *sim {
 		stats: map[string]int{},
 		owner: map[uint64]string{},
 		// An epoch that nobody remembers cannot be exceeded: where the record is deleted, no process
-		// restarts, and nobody takes it just before on suspicion.
+		// restarts, everybody has seen it, and nobody takes or makes it just before.
 		deletes: seed%10 == 0,
 		blind:   seed%10 <= 1,
 	}
@@ -312,7 +314,13 @@ func (s *sim) swap(n *node, c CompareAndSwap) {
 		s.after(s.latency(), func() { answer(Result{Write: c.Record.Write, Outcome: Failed}) })
 		return
 	}
+	if c.Expected == 0 {
+		s.creating++
+	}
 	s.after(s.latency(), func() {
+		if c.Expected == 0 {
+			s.creating--
+		}
 		if n.cutOut > s.now {
 			return
 		}
@@ -611,7 +619,7 @@ func (s *sim) fault() {
 		s.after(s.duration(0, 4*time.Second), func() { s.stand(n, true) })
 	case 8:
 		unread := slices.ContainsFunc(s.nodes, func(n *node) bool { return n.term == nil || !n.term.held })
-		if s.deletes && s.present && !s.deleted && !unread {
+		if s.deletes && s.present && !s.deleted && !unread && s.creating == 0 {
 			s.note(n, "sees the record being deleted")
 			s.present, s.record, s.deleted = false, Record{}, true
 		}
