@@ -135,12 +135,39 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Pause freezes the process.
+// Pause freezes the process. It returns when none of its threads runs any more, which on a
+// busy machine is some time after the signal was sent.
 func (p *Process) Pause() error {
 	if err := p.os.Signal(syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("pause %s: %w", p.name, err)
 	}
+	for until := time.Now().Add(stopTimeout); !stopped(p.os.Pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			return fmt.Errorf("pause %s: it still runs %v after SIGSTOP", p.name, stopTimeout)
+		}
+	}
 	return nil
+}
+
+// stopped tells whether no thread of the process runs: each is stopped, or gone while we look
+// (proc_pid_stat(5)).
+func stopped(pid int) bool {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return false
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		// The state follows the name, which is in parentheses and may hold any character.
+		_, state, _ := bytes.Cut(data[bytes.LastIndexByte(data, ')')+1:], []byte(" "))
+		if !bytes.HasPrefix(state, []byte("T")) && !bytes.HasPrefix(state, []byte("Z")) {
+			return false
+		}
+	}
+	return true
 }
 
 // Resume ends a pause.
