@@ -11,7 +11,7 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/hybridgateway/gateway/libs v0.0.0
 	github.com/hybridgateway/gateway/proto/gen v0.0.0
-	github.com/hybridgateway/gateway/tools/ec2standin v0.0.0-00010101000000-000000000000
+	github.com/hybridgateway/gateway/tools/ec2standin v0.0.0
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/metric v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
