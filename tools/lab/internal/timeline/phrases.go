@@ -12,8 +12,13 @@ import (
 func began(s Span) string {
 	switch s.Name {
 	case "takeover":
-		if s.Attributes["cause"] == "expired" {
+		switch s.Attributes["cause"] {
+		case "expired":
 			return fmt.Sprintf("last sign of life from %s; its lease runs out", s.Attributes["previous_holder"])
+		case "suspected":
+			return fmt.Sprintf("last heartbeat from %s", s.Attributes["previous_holder"])
+		case "handover":
+			return fmt.Sprintf("the record is handed over by %s", s.Attributes["previous_holder"])
 		}
 	case "handover":
 		return "told to stop; hands the record over"
@@ -30,6 +35,8 @@ func happened(s Span, e Event) string {
 			return "lease expired: the record may be taken"
 		case "suspected":
 			return "heartbeats stopped: the record may be taken"
+		case "handover":
+			return "the record is handed over: it may be taken"
 		}
 		return "the record is free: it may be taken"
 	case "takeover/leadership published":

@@ -50,6 +50,17 @@ func TestOf(t *testing.T) {
 	if d := cmp.Diff(want, got.String()); d != "" {
 		t.Error(d)
 	}
+	for cause, want := range map[string]string{
+		"suspected": "last heartbeat from gw1",
+		"handover":  "the record is handed over by gw1",
+		"unheard":   "takeover begins cause=unheard previous_holder=gw1",
+	} {
+		s := span("1", "", "election", "takeover", 0, 10, map[string]string{"cause": cause, "previous_holder": "gw1"})
+		lines := timeline.Of([]timeline.Span{s}, zero)
+		if len(lines) == 0 || !strings.Contains(lines[0].String(), want) {
+			t.Errorf("a takeover because of %s begins with %v", cause, lines)
+		}
+	}
 	if lines := timeline.Of(nil, zero); len(lines) != 0 {
 		t.Errorf("lines of no spans: %v", lines)
 	}
