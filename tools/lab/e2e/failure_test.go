@@ -43,6 +43,9 @@ func (s *suite) testKill(t *testing.T, who, service string) {
 	after := s.healthy(t)
 	received(t, pair, 20)
 	lostNothing(t, pair)
+	if who == "active" && service == gateway.Election {
+		return // the other gateway may well have noticed before it was back
+	}
 	if after.Active != h.Active {
 		t.Errorf("%s leads after the restart, %s did before", after.Active.Name, h.Active.Name)
 	}
