@@ -109,7 +109,7 @@ func run(t *testing.T, r *fake, test func(f *Follower, seen func() term.Observat
 
 func TestWatchIsQuickAndSparesReads(t *testing.T) {
 	r := newFake()
-	run(t, r, func(f *Follower, seen func() term.Observation) {
+	run(t, r, func(_ *Follower, seen func() term.Observation) {
 		for v := uint64(2); v < 100; v++ {
 			time.Sleep(poll)
 			r.change(func(r *fake) { r.state.Version = v })

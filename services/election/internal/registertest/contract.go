@@ -17,6 +17,7 @@ func Run(t *testing.T, b Backend) {
 		{"ConflictOfTwo", conflictOfTwo},
 		{"Follow", followed},
 		{"Release", release},
+		{"Give", give},
 		{"DeletedStaysDeleted", deletedStaysDeleted},
 		{"DeletionIsObserved", deletionIsObserved},
 		{"DeadConnections", deadConnections},
@@ -95,6 +96,26 @@ func release(t *testing.T, b Backend) {
 		t.Errorf("observed %+v, handed over %+v", got.Record, got.Record.Handover)
 	}
 	Swap(t, f, released.Version, Record(gateway2(), 8, 1001), term.Swapped)
+}
+
+// A record that is given to another gateway names it, and by whom it was given.
+func give(t *testing.T, b Backend) {
+	f := Follow(t, b.Open(t))
+	r := b.Open(t)
+	made := Swap(t, r, 0, Record(gateway2(), 7, 1), term.Swapped)
+	f.UntilWrite(t, 1)
+	given := Record(Gateway1(), 8, 2)
+	given.Handover = &term.Handover{From: "gw2", Traceparent: "00-1-2-01"}
+	Swap(t, r, made.Version, given, term.Swapped)
+	got := f.UntilWrite(t, 2)
+	if h := got.Record.Handover; got.Record.Holder != Gateway1() || got.Record.Epoch != 8 || h == nil || *h != *given.Handover {
+		t.Errorf("observed %+v, handed over %+v", got.Record, got.Record.Handover)
+	}
+	// The new holder writes it as its own.
+	Swap(t, f, got.Version, Record(Gateway1(), 9, 1001), term.Swapped)
+	if own := f.UntilWrite(t, 1001); own.Record.Handover != nil {
+		t.Errorf("observed %+v, handed over %+v", own.Record, own.Record.Handover)
+	}
 }
 
 // A write on a deleted record does not bring it back.
