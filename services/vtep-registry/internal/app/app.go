@@ -70,7 +70,7 @@ func Run(ctx context.Context, c config.Config) error {
 	vtepsv1.RegisterVtepsServiceServer(server, &api.VtepsServer{Log: vteps})
 	ready := newReadiness(t.Log, metrics, server.SetServing)
 	l := newLoop(c, t, metrics, vteps, ready)
-	w := &writer{name: c.VTEPConfigName, configs: client, now: boottime.Now, requests: l.publisher.requests, results: l.results, tracer: t.Tracer, metrics: metrics}
+	w := &writer{configs: client, now: boottime.Now, requests: l.publisher.requests, results: l.results, tracer: t.Tracer, metrics: metrics}
 	l.remember(ctx, l.keeper.recall())
 	defer l.finish()
 	n := &noter{notes: l.notes, api: client, log: t.Log, metrics: metrics}
@@ -93,7 +93,11 @@ func Run(ctx context.Context, c config.Config) error {
 			return client.WatchNodes(ctx, c.NodeSelector, cilium.Watch[registry.Node]{Events: l.nodes, Report: ready.reporter(nodes), Log: t.Log})
 		}},
 		daemon.Task{Name: "configs", Run: func(ctx context.Context) error {
-			return client.WatchConfigs(ctx, cilium.Watch[publish.Object]{Events: l.configs, Report: ready.reporter(configs), Log: t.Log})
+			return client.WatchConfigs(ctx, cilium.Configs{
+				Watch:       cilium.Watch[publish.Object]{Events: l.configs, Report: ready.reporter(configs), Log: t.Log},
+				Definitions: ready.reporter(definitions),
+				Nodes:       cilium.Watch[cilium.NodeReports]{Events: l.reports, Report: ready.reporter(nodeReports), Log: t.Log},
+			})
 		}},
 	)
 }
@@ -104,6 +108,7 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, vteps *feed.Lo
 	return &loop{
 		nodes:      make(chan cilium.Event[registry.Node], queue),
 		configs:    make(chan cilium.Event[publish.Object], queue),
+		reports:    make(chan cilium.Event[cilium.NodeReports], queue),
 		leadership: make(chan feed.Update[api.Leadership], queue),
 		results:    make(chan result),
 		registry: registry.New(registry.Scope{
@@ -120,7 +125,9 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, vteps *feed.Lo
 			vpc:      vpc,
 			now:      boottime.Now,
 			requests: make(chan request, 1),
+			progress: publish.NewProgress(),
 			log:      t.Log,
+			tracer:   t.Tracer,
 			metrics:  m,
 		},
 		notes:   make(chan cilium.Note, noteQueue),

@@ -211,10 +211,13 @@ func (g *gateway) run(s *apiservertest.Server, flags ...string) (stop func()) {
 	}
 	g.http = l.Addr().String()
 	l.Close()
+	if !slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "--vpc-cidrs=") }) {
+		flags = append(flags, "--vpc-cidrs=10.0.0.0/16,10.1.0.0/16")
+	}
 	c, err := Parse(append([]string{
 		"--gateway-id=" + g.id, "--socket-dir=" + g.dir, "--http-listen=" + g.http, "--log-level=error",
 		"--kubeconfig=" + s.ServiceAccountKubeconfig(apiservertest.VTEPRegistry),
-		"--vpc-cidrs=10.0.0.0/16,10.1.0.0/16", "--pod-cidrs=100.64.0.0/10", "--node-cidrs=192.168.0.0/16",
+		"--pod-cidrs=100.64.0.0/10", "--node-cidrs=192.168.0.0/16",
 	}, flags...), io.Discard)
 	if err != nil {
 		g.t.Fatal(err)

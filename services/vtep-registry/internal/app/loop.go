@@ -29,6 +29,7 @@ const remembrance = 2 * time.Second
 type loop struct {
 	nodes      chan cilium.Event[registry.Node]
 	configs    chan cilium.Event[publish.Object]
+	reports    chan cilium.Event[cilium.NodeReports]
 	leadership chan feed.Update[api.Leadership]
 	results    chan result
 
@@ -61,9 +62,11 @@ func (l *loop) run(ctx context.Context) error {
 			l.admit(ctx, e)
 		case e := <-l.configs:
 			l.publisher.see(e)
-			if e.Whole {
+			if e.Whole && e.Dialect.Known() {
 				l.ready.synced(configs)
 			}
+		case e := <-l.reports:
+			l.publisher.hear(e)
 		case u := <-l.leadership:
 			l.publisher.follow(u)
 		case r := <-l.results:

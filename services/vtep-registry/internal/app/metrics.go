@@ -10,16 +10,17 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/hybridgateway/gateway/libs/telemetry"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 )
 
 // metrics are the service's instruments.
 type metrics struct {
 	vteps, refusals, overlapping metric.Int64Gauge
-	stale                        metric.Int64Gauge
+	stale, endpoints             metric.Int64Gauge
 	stateWrites                  metric.Int64Counter
 	publishes, errors, notes     metric.Int64Counter
-	duration                     metric.Float64Histogram
+	duration, taken              metric.Float64Histogram
 
 	mu sync.Mutex
 	// reasons are those that refusals has a value for.
@@ -46,17 +47,21 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 	}
 	m.vteps = gauge(telemetry.MetricVtepCount, "Admitted VTEPs.")
 	m.stale = gauge(telemetry.MetricVtepStale, "VTEPs known only from the state file.")
+	m.endpoints = gauge(telemetry.MetricVtepEndpoints, "Endpoints that Cilium reports on.")
 	m.stateWrites = counter(telemetry.MetricVtepStateWrites, "Writes of the state file.")
 	m.refusals = gauge(telemetry.MetricVtepRefusals, "Claims of nodes that are refused now.")
 	m.overlapping = gauge(telemetry.MetricVtepConfigConflicts, "Endpoints of other CiliumVTEPConfigs that overlap the VPC.")
 	m.publishes = counter(telemetry.MetricVtepPublishes, "Writes of the CiliumVTEPConfig.")
 	m.notes = counter(telemetry.MetricVtepEvents, "Events on CiliumNodes.")
 	m.errors = counter(telemetry.MetricKubernetesErrors, "Failed list and watch calls.")
-	duration, e := meter.Float64Histogram(telemetry.MetricVtepPublishDuration, metric.WithUnit("s"),
-		metric.WithDescription("Time from the wish to write the CiliumVTEPConfig to the answer."),
-		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5))
-	note(e)
-	m.duration = duration
+	histogram := func(name, description string) metric.Float64Histogram {
+		h, e := meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
+			metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30))
+		note(e)
+		return h
+	}
+	m.duration = histogram(telemetry.MetricVtepPublishDuration, "Time from the wish to write the CiliumVTEPConfig to the answer.")
+	m.taken = histogram(telemetry.MetricVtepTakenDuration, "Time from the wish to write the CiliumVTEPConfig until Cilium reports that it uses what was written.")
 	return m, err
 }
 
@@ -74,6 +79,15 @@ func (m *metrics) counted(ctx context.Context, admitted, stale int, refused map[
 }
 
 func (m *metrics) conflicts(n int) { m.overlapping.Record(context.Background(), int64(n)) }
+
+// standing tells how many endpoints are in which state.
+func (m *metrics) standing(p *publish.Progress) {
+	for _, s := range []publish.State{publish.Pending, publish.Synced, publish.Failed} {
+		m.endpoints.Record(context.Background(), int64(p.Count(s)), metric.WithAttributes(attribute.String("state", s.String())))
+	}
+}
+
+func (m *metrics) took(d time.Duration) { m.taken.Record(context.Background(), d.Seconds()) }
 
 func (m *metrics) published(ctx context.Context, outcome string, took time.Duration) {
 	m.publishes.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))

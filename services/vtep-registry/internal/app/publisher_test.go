@@ -37,8 +37,8 @@ type apiServer struct {
 	hold    chan struct{} // when not nil, answers to writes wait until it is closed
 }
 
-func (a *apiServer) Write(ctx context.Context, name string, d publish.Decision) (publish.Object, error) {
-	o, err := a.write(ctx, name, d)
+func (a *apiServer) Write(ctx context.Context, t cilium.Target, d publish.Decision) (publish.Object, error) {
+	o, err := a.write(ctx, t.Key(), d)
 	if a.hold != nil {
 		<-a.hold
 	}
@@ -70,7 +70,7 @@ func (a *apiServer) put(o publish.Object) {
 	a.object = &o
 }
 
-func (a *apiServer) Read(context.Context, string) (*publish.Object, error) {
+func (a *apiServer) Read(context.Context, cilium.Target) (*publish.Object, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.away {
@@ -111,18 +111,18 @@ func inBubble(t *testing.T, test func(*bench)) {
 			nodes: make(chan cilium.Event[registry.Node], queue), configs: make(chan cilium.Event[publish.Object], queue),
 			leadership: make(chan feed.Update[api.Leadership], queue), results: make(chan result),
 			registry: registry.New(registry.Scope{}), vteps: feed.NewLog[registry.VTEP](8),
-			publisher: &publisher{name: "hybrid-gateway", shard: "default", vpc: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
-				now: b.now, requests: make(chan request, 1), log: log, metrics: m},
+			publisher: &publisher{shard: "default", vpc: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
+				now: b.now, requests: make(chan request, 1), progress: publish.NewProgress(), log: log, tracer: tracer, metrics: m},
 			known: map[registry.Source]bool{}, keeper: &keeper{}, ready: newReadiness(log, m, func(bool) {}), log: log, tracer: tracer, metrics: m,
 		}
-		w := &writer{name: "hybrid-gateway", configs: b.api, now: b.now, requests: b.loop.publisher.requests, results: b.loop.results, tracer: tracer, metrics: m}
+		w := &writer{configs: b.api, now: b.now, requests: b.loop.publisher.requests, results: b.loop.results, tracer: tracer, metrics: m}
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.loop.run(ctx) })
 		wg.Go(func() { _ = w.run(ctx) })
 		defer wg.Wait()
 		defer cancel()
-		b.loop.configs <- cilium.Event[publish.Object]{Whole: true}
+		b.loop.configs <- cilium.Event[publish.Object]{Whole: true, Dialect: cilium.Dialect{Version: "v2", Form: cilium.Named}}
 		test(b)
 	})
 }
@@ -332,4 +332,43 @@ func TestPublishIsPartOfTheTakeoversTrace(t *testing.T) {
 			t.Errorf("got %v", attributes)
 		}
 	})
+}
+
+// What Cilium has taken is a part of the takeover's trace, whether it is told before or
+// after the answer to the write.
+func TestTakenIsPartOfTheTakeoversTrace(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		inBubble(t, func(b *bench) {
+			old := publish.Object{Name: "hybrid-gateway", Epoch: "2", Gateway: "gw-b", Reports: []publish.Report{{Endpoint: "vpc-gateway", Synced: true, Time: "12:00:00"}}}
+			b.api.set(func() { b.api.put(old); old = *b.api.object; b.watched(old) })
+			synctest.Wait()
+			if before {
+				b.api.set(func() { b.api.hold = make(chan struct{}) })
+			}
+			cause := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{7}, SpanID: trace.SpanID{8}, TraceFlags: trace.FlagsSampled})
+			b.lead(b.active(3, time.Hour), feed.TraceOf(trace.ContextWithSpanContext(t.Context(), cause)))
+			time.Sleep(40 * time.Millisecond)
+			synctest.Wait()
+			b.api.set(func() {
+				o := *b.api.object
+				o.Reports = []publish.Report{{Endpoint: "vpc-gateway", Synced: true, Time: "12:00:07"}}
+				b.api.put(o)
+				b.watched(*b.api.object)
+			})
+			synctest.Wait()
+			if before {
+				close(b.api.hold)
+				synctest.Wait()
+			}
+			var taken []sdktrace.ReadOnlySpan
+			for _, s := range b.spans.Ended() {
+				if s.Name() == "vtep.taken" {
+					taken = append(taken, s)
+				}
+			}
+			if len(taken) != 1 || taken[0].Parent().SpanID() != cause.SpanID() || taken[0].EndTime().Sub(taken[0].StartTime()) != 40*time.Millisecond {
+				t.Fatalf("told before the answer: %v: got %v", before, taken)
+			}
+		})
+	}
 }

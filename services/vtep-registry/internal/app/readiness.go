@@ -12,6 +12,9 @@ import (
 const (
 	nodes   = "ciliumnodes"
 	configs = "ciliumvtepconfigs"
+	// definitions tell how configs are spelled; nodeReports is what agents say of them.
+	definitions = "customresourcedefinitions"
+	nodeReports = "ciliumvtepnodeconfigs"
 )
 
 // readiness knows what is still missing and what goes wrong. A service that is ready
@@ -33,7 +36,7 @@ func newReadiness(log *slog.Logger, m *metrics, serving func(bool)) *readiness {
 		log:     log,
 		metrics: m,
 		serving: serving,
-		missing: map[string]error{nodes: errStarting, configs: errStarting},
+		missing: map[string]error{nodes: errStarting, configs: errStarting, definitions: nil},
 		failing: make(map[string]string),
 	}
 }
@@ -45,7 +48,7 @@ func (r *readiness) check() error {
 	if r.memory {
 		return nil
 	}
-	return errors.Join(r.missing[nodes], r.missing[configs])
+	return errors.Join(r.missing[nodes], r.missing[definitions], r.missing[configs])
 }
 
 // synced says that the resource was listed.
@@ -53,6 +56,9 @@ func (r *readiness) synced(resource string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.missing, resource)
+	if resource == configs {
+		delete(r.missing, definitions)
+	}
 	if len(r.missing) == 0 {
 		r.serving(true)
 	}

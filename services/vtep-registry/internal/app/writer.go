@@ -23,6 +23,7 @@ var errExpired = errors.New("the epoch is no longer valid")
 
 // request asks for one write of the CiliumVTEPConfig.
 type request struct {
+	target     cilium.Target
 	decision   publish.Decision
 	validUntil time.Duration
 	cause      feed.Trace
@@ -31,6 +32,7 @@ type request struct {
 
 // result is what became of a request.
 type result struct {
+	target   cilium.Target
 	decision publish.Decision
 	err      error
 	// object is the one written or, when read is true, the one found after the write was
@@ -41,14 +43,13 @@ type result struct {
 
 // configStore is the API server.
 type configStore interface {
-	Write(ctx context.Context, name string, d publish.Decision) (publish.Object, error)
-	Read(ctx context.Context, name string) (*publish.Object, error)
+	Write(ctx context.Context, t cilium.Target, d publish.Decision) (publish.Object, error)
+	Read(ctx context.Context, t cilium.Target) (*publish.Object, error)
 }
 
 // writer carries requests out. No call starts, or goes on, when the epoch it is made
 // under is no longer valid.
 type writer struct {
-	name     string
 	configs  configStore
 	now      func() time.Duration // CLOCK_BOOTTIME
 	requests <-chan request
@@ -76,6 +77,8 @@ func (w *writer) run(ctx context.Context) error {
 func (w *writer) carryOut(ctx context.Context, q request) result {
 	ctx, span := w.tracer.Start(q.cause.Context(ctx), "vtep.publish", trace.WithTimestamp(q.wished), trace.WithAttributes(
 		attribute.Int64(telemetry.KeyEpoch, int64(q.decision.Content.Epoch)),
+		attribute.String("object", q.target.Key()),
+		attribute.String("api_version", q.target.Dialect.APIVersion()),
 		attribute.Int("endpoints", len(q.decision.Content.Endpoints)),
 		attribute.String("verdict", q.decision.Verdict.String()),
 		attribute.String(telemetry.KeyReason, q.decision.Reason),
@@ -101,7 +104,7 @@ func (w *writer) carryOut(ctx context.Context, q request) result {
 }
 
 func (w *writer) write(ctx context.Context, q request) result {
-	r := result{decision: q.decision}
+	r := result{target: q.target, decision: q.decision}
 	left := q.validUntil - w.now()
 	if left <= 0 {
 		r.err = errExpired
@@ -109,7 +112,7 @@ func (w *writer) write(ctx context.Context, q request) result {
 	}
 	writing, cancel := context.WithTimeout(ctx, min(left, callTimeout))
 	defer cancel()
-	written, err := w.configs.Write(writing, w.name, q.decision)
+	written, err := w.configs.Write(writing, q.target, q.decision)
 	if err == nil {
 		r.object = &written
 		return r
@@ -118,7 +121,7 @@ func (w *writer) write(ctx context.Context, q request) result {
 	if errors.Is(err, cilium.ErrStale) {
 		reading, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
-		found, err := w.configs.Read(reading, w.name)
+		found, err := w.configs.Read(reading, q.target)
 		r.object, r.read = found, err == nil
 	}
 	return r

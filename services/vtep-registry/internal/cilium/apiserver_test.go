@@ -252,7 +252,7 @@ func TestAbsentCRD(t *testing.T) {
 	})
 	w := watchNodes(t, server.ServiceAccountKubeconfig(apiservertest.VTEPRegistry), "")
 	w.reported(func(err error) bool {
-		return err != nil && strings.Contains(err.Error(), "the API server has no ciliumnodes.cilium.io/v2: is a Cilium with VTEP support installed?")
+		return err != nil && strings.Contains(err.Error(), "the API server has no ciliumnodes.cilium.io: is a Cilium with VTEP support installed?")
 	})
 	unstructured.RemoveNestedField(definition.Object, "metadata", "resourceVersion")
 	unstructured.RemoveNestedField(definition.Object, "metadata", "uid")
@@ -297,6 +297,7 @@ func TestWrite(t *testing.T) {
 	server := shared.Get(t)
 	admin := administrator(t, server)
 	const name = "hybrid-gateway"
+	target := Dialect{Version: "v2", Form: Named}.Target("")
 	admin.delete(vtepConfigs, name)
 	t.Cleanup(func() { admin.delete(vtepConfigs, name) })
 	client, err := NewClient(server.ServiceAccountKubeconfig(apiservertest.VTEPRegistry))
@@ -306,17 +307,17 @@ func TestWrite(t *testing.T) {
 	t.Cleanup(client.Close)
 	ctx := t.Context()
 
-	if o, err := client.Read(ctx, name); o != nil || err != nil {
+	if o, err := client.Read(ctx, target); o != nil || err != nil {
 		t.Fatalf("got %v, %v", o, err)
 	}
-	if _, err := client.Write(ctx, name, decision(publish.Update, "1", 1)); !errors.Is(err, ErrStale) {
+	if _, err := client.Write(ctx, target, decision(publish.Update, "1", 1)); !errors.Is(err, ErrStale) {
 		t.Errorf("update of an absent object: %v", err)
 	}
-	first, err := client.Write(ctx, name, decision(publish.Create, "", 1))
+	first, err := client.Write(ctx, target, decision(publish.Create, "", 1))
 	if err != nil || first.Epoch != "1" || first.Gateway != "gw-a" || len(first.Endpoints) != 1 {
 		t.Fatalf("got %+v, %v", first, err)
 	}
-	if _, err := client.Write(ctx, name, decision(publish.Create, "", 1)); !errors.Is(err, ErrStale) {
+	if _, err := client.Write(ctx, target, decision(publish.Create, "", 1)); !errors.Is(err, ErrStale) {
 		t.Errorf("create of a present object: %v", err)
 	}
 
@@ -325,14 +326,14 @@ func TestWrite(t *testing.T) {
 	if _, err := admin.resource(vtepConfigs).Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Write(ctx, name, decision(publish.Update, first.Version, 2)); !errors.Is(err, ErrStale) {
+	if _, err := client.Write(ctx, target, decision(publish.Update, first.Version, 2)); !errors.Is(err, ErrStale) {
 		t.Errorf("update of an old version: %v", err)
 	}
-	found, err := client.Read(ctx, name)
+	found, err := client.Read(ctx, target)
 	if err != nil || found.Epoch != "1" || found.Endpoints[0].Name != "x" {
 		t.Fatalf("got %+v, %v", found, err)
 	}
-	second, err := client.Write(ctx, name, decision(publish.Update, found.Version, 2))
+	second, err := client.Write(ctx, target, decision(publish.Update, found.Version, 2))
 	if err != nil || second.Epoch != "2" || len(second.Endpoints) != 1 || second.Endpoints[0].Name != "vpc-gateway" {
 		t.Fatalf("got %+v, %v", second, err)
 	}
@@ -341,12 +342,12 @@ func TestWrite(t *testing.T) {
 		t.Errorf("what is not ours was not left alone: %v, %v", o, err)
 	}
 
-	if _, err := client.Write(ctx, "other", decision(publish.Update, "1", 1)); !apierrors.IsForbidden(err) {
+	if _, err := client.Write(ctx, target.Dialect.Target("other"), decision(publish.Update, "1", 1)); !apierrors.IsForbidden(err) {
 		t.Errorf("update of another name: %v", err)
 	}
 	bad := decision(publish.Update, second.Version, 3)
 	bad.Content.Endpoints[0].MAC = "none"
-	if _, err := client.Write(ctx, name, bad); err == nil || errors.Is(err, ErrStale) {
+	if _, err := client.Write(ctx, target, bad); err == nil || errors.Is(err, ErrStale) {
 		t.Errorf("an object that the schema refuses: %v", err)
 	}
 }

@@ -115,34 +115,103 @@ func parseCIDRs(texts []string, flaw func(registry.Reason, string, ...any)) []ne
 	return cidrs
 }
 
-// parseConfig reads a CiliumVTEPConfig.
-func parseConfig(o *object) publish.Object {
+// parseConfig reads a CiliumVTEPConfig of the dialect.
+func (d Dialect) parseConfig(o *object) publish.Object {
 	c := publish.Object{
 		Name:    o.Name,
 		Version: o.ResourceVersion,
 		Epoch:   o.Annotations[epochAnnotation],
 		Gateway: o.Annotations[gatewayAnnotation],
 	}
+	if d.Namespaced {
+		c.Name = o.Namespace + "/" + o.Name
+	}
 	var spec configSpec
 	if err := json.Unmarshal(o.Spec, &spec); err != nil {
 		return c // no endpoints that anybody can use
 	}
-	for _, e := range spec.Endpoints {
+	list := spec.Endpoints
+	if d.Form != Named {
+		list = spec.VTEPEndpoints
+	}
+	for i, e := range list {
+		if d.Form == Plain {
+			e.Name, e.TunnelEndpoint = publish.EndpointName(i, len(list)), e.IP
+		}
 		c.Endpoints = append(c.Endpoints, publish.Endpoint{Name: e.Name, TunnelEndpoint: e.TunnelEndpoint, CIDR: e.CIDR, MAC: e.MAC})
 	}
+	if d.Form == Plain && (spec.VNI != vni || spec.Port != port) {
+		c.Flaw = fmt.Sprintf("it has VNI %d and port %d", spec.VNI, spec.Port)
+	}
+	c.Reports = parseReports(o, d, c.Endpoints)
 	return c
 }
 
-// configSpec is a CiliumVTEPConfig's in the cilium.io/v2 form.
+// parseReports reads what Cilium says about endpoints in the status of an object.
+func parseReports(o *object, d Dialect, endpoints []publish.Endpoint) []publish.Report {
+	var status configStatus
+	if len(o.Status) == 0 || json.Unmarshal(o.Status, &status) != nil {
+		return nil
+	}
+	if d.Form == Plain {
+		// Said of all endpoints at once.
+		var reports []publish.Report
+		for _, e := range endpoints {
+			reports = append(reports, publish.Report{Endpoint: e.Name, Synced: status.Active, Time: clip(status.LastReconciledAt)})
+		}
+		return reports
+	}
+	var reports []publish.Report
+	for _, e := range append(status.EndpointStatuses, status.VTEPEndpointStatuses...) {
+		reports = append(reports, publish.Report{Endpoint: clip(e.Name), Synced: e.Synced, Time: clip(e.LastSyncTime), Error: clip(e.Error)})
+		if len(reports) == publish.MaxEndpoints {
+			break
+		}
+	}
+	return reports
+}
+
+// NodeReports are what Cilium's agent of one node says.
+type NodeReports struct {
+	Node    string
+	Reports []publish.Report
+}
+
+// parseNodeConfig reads a CiliumVTEPNodeConfig.
+func parseNodeConfig(o *object) NodeReports {
+	return NodeReports{Node: o.Name, Reports: parseReports(o, Dialect{Form: PerNode}, nil)}
+}
+
+// configSpec is a CiliumVTEPConfig's in any form.
 type configSpec struct {
-	Endpoints []configEndpoint `json:"endpoints"`
+	Endpoints     []configEndpoint `json:"endpoints,omitempty"`
+	VTEPEndpoints []configEndpoint `json:"vtepEndpoints,omitempty"`
+	VNI           int              `json:"vni,omitempty"`
+	Port          int              `json:"port,omitempty"`
+	MTU           int              `json:"mtu,omitempty"`
 }
 
 type configEndpoint struct {
-	Name           string `json:"name"`
-	TunnelEndpoint string `json:"tunnelEndpoint"`
+	Name           string `json:"name,omitempty"`
+	TunnelEndpoint string `json:"tunnelEndpoint,omitempty"`
+	IP             string `json:"ip,omitempty"`
 	CIDR           string `json:"cidr"`
 	MAC            string `json:"mac"`
+}
+
+// configStatus is that of any form.
+type configStatus struct {
+	EndpointStatuses     []endpointStatus `json:"endpointStatuses"`
+	VTEPEndpointStatuses []endpointStatus `json:"vtepEndpointStatuses"`
+	Active               bool             `json:"active"`
+	LastReconciledAt     string           `json:"lastReconciledAt"`
+}
+
+type endpointStatus struct {
+	Name         string `json:"name"`
+	Synced       bool   `json:"synced"`
+	LastSyncTime string `json:"lastSyncTime"`
+	Error        string `json:"error"`
 }
 
 // clip bounds what is shown of a text from outside. No address or network is as long. It

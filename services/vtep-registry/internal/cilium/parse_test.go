@@ -124,12 +124,12 @@ func TestParseConfig(t *testing.T) {
 	}
 	want := publish.Object{Name: "hybrid-gateway", Version: "17", Epoch: "4", Gateway: "gw-a",
 		Endpoints: []publish.Endpoint{{Name: "vpc-gateway", TunnelEndpoint: "10.0.1.10", CIDR: "10.0.0.0/16", MAC: "02:68:0a:00:01:0a"}}}
-	if diff := cmp.Diff(want, parseConfig(o)); diff != "" {
+	if diff := cmp.Diff(want, Dialect{Version: "v2", Form: Named}.parseConfig(o)); diff != "" {
 		t.Error(diff)
 	}
 	for _, spec := range []string{"", "null", `"x"`, `{"endpoints":{}}`, `{"endpoints":[1]}`} {
 		o.Spec = json.RawMessage(spec)
-		if got := parseConfig(o); got.Version != "17" || len(got.Endpoints) > 1 {
+		if got := (Dialect{Version: "v2", Form: Named}).parseConfig(o); got.Version != "17" || len(got.Endpoints) > 1 {
 			t.Errorf("%s: got %+v", spec, got)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -15,7 +16,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
-	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 )
 
@@ -30,6 +30,10 @@ type Event[T any] struct {
 	Name    string
 	Value   T // on a deletion, the object as it was
 	Deleted bool
+
+	// Dialect is, of a snapshot of CiliumVTEPConfigs, the one they were listed in. An unknown
+	// one says that there are none to list.
+	Dialect Dialect
 }
 
 // Watch says where a watch puts what it learns.
@@ -44,29 +48,40 @@ type Watch[T any] struct {
 
 // WatchNodes tells of the CiliumNodes that the label selector selects, until ctx ends.
 func (c *Client) WatchNodes(ctx context.Context, selector string, w Watch[registry.Node]) error {
-	return run(ctx, c, nodes, selector, parseNode, w)
+	return run(ctx, c, source{resource: nodes, path: "/apis/" + group + "/" + version + "/" + nodes, labels: selector}, parseNode, w)
 }
 
-// WatchConfigs tells of all CiliumVTEPConfigs until ctx ends.
-func (c *Client) WatchConfigs(ctx context.Context, w Watch[publish.Object]) error {
-	return run(ctx, c, vtepConfigs, "", parseConfig, w)
+// source is what a watch lists.
+type source struct {
+	resource string // for messages
+	path     string
+	labels   string // selector; empty for all
+	name     string // of the only object that is wanted; empty for all
 }
 
-func run[T any](ctx context.Context, c *Client, resource, selector string, parse func(*object) T, w Watch[T]) error {
+func run[T any](ctx context.Context, c *Client, from source, parse func(*object) T, w Watch[T]) error {
+	selected := func(o metav1.ListOptions) metav1.ListOptions {
+		o.LabelSelector = from.labels
+		if from.name != "" {
+			o.FieldSelector = "metadata.name=" + from.name
+		}
+		return o
+	}
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.LabelSelector = selector
+			o = selected(o)
 			list := &objectList{}
-			err := c.rest.Get().Resource(resource).VersionedParams(&o, c.parameters).Do(ctx).Into(list)
-			w.report(ctx, resource, err)
+			err := c.rest.Get().AbsPath(from.path).VersionedParams(&o, c.parameters).Do(ctx).Into(list)
+			w.report(ctx, from.resource, err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.Watch, o.LabelSelector = true, selector
-			stream, err := c.rest.Get().Resource(resource).VersionedParams(&o, c.parameters).Watch(ctx)
+			o = selected(o)
+			o.Watch = true
+			stream, err := c.rest.Get().AbsPath(from.path).VersionedParams(&o, c.parameters).Watch(ctx)
 			if o.SendInitialEvents == nil || !apierrors.IsInvalid(err) {
 				// An API server that cannot stream lists says so by Invalid; a list follows.
-				w.report(ctx, resource, err)
+				w.report(ctx, from.resource, err)
 			}
 			return stream, err
 		},
@@ -74,7 +89,7 @@ func run[T any](ctx context.Context, c *Client, resource, selector string, parse
 	log := logr.FromSlogHandler(w.Log.Handler())
 	reflector := cache.NewReflectorWithOptions(lw, &object{}, &store[T]{ctx, parse, w.Events}, cache.ReflectorOptions{
 		Logger: &log,
-		Name:   resource,
+		Name:   from.resource,
 		// The same delay for ever once the cap is reached: an API server that comes back
 		// is to be used within a second.
 		Backoff: &wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: time.Second},
@@ -94,8 +109,8 @@ func explain(verb, resource string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case apierrors.IsNotFound(err) && resource != "events":
-		return fmt.Errorf("%s %s: the API server has no %s.%s/%s: is a Cilium with VTEP support installed?: %w", verb, resource, resource, group, version, err)
+	case apierrors.IsNotFound(err) && strings.HasPrefix(resource, "cilium"):
+		return fmt.Errorf("%s %s: the API server has no %s.%s: is a Cilium with VTEP support installed?: %w", verb, resource, resource, group, err)
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		return fmt.Errorf("%s %s: not permitted: apply deploy/rbac/vtep-registry.yaml: %w", verb, resource, err)
 	}

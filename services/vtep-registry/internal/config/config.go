@@ -23,7 +23,7 @@ type Config struct {
 	UnderlayCIDRs  []netaddr.IPv4Prefix `name:"underlay-cidrs" help:"Further networks that tunnel packets pass through, such as those of routers and VPN endpoints. They may lie inside --pod-cidrs; no node may claim any of them." placeholder:"CIDR"`
 	StateFile      string               `help:"File in which the VTEPs are kept, for a start while the API server is away. It has to outlive the pod and belongs to one gateway. When not given nothing is kept." placeholder:"FILE"`
 	NodeSelector   string               `help:"Label selector of the CiliumNodes that are behind the gateway. Empty selects all." default:"eks.amazonaws.com/compute-type=hybrid" placeholder:"SELECTOR"`
-	VTEPConfigName string               `name:"vtep-config-name" help:"Name of the CiliumVTEPConfig that the active gateway writes." default:"hybrid-gateway" placeholder:"NAME"`
+	VTEPConfigName string               `name:"vtep-config-name" help:"Name of the CiliumVTEPConfig that the active gateway writes. When not given: the one that the served form documents, hybrid-gateway or eks-hybrid-gateway." placeholder:"NAME"`
 	Shard          string               `help:"Leadership shard whose holder is written into the CiliumVTEPConfig." default:"default" placeholder:"NAME"`
 }
 
@@ -72,7 +72,7 @@ func (c *Config) Validate() error {
 			}
 		}
 	}
-	if len(c.VTEPConfigName) > 253 || !objectName().MatchString(c.VTEPConfigName) {
+	if c.VTEPConfigName != "" && (len(c.VTEPConfigName) > 253 || !objectName().MatchString(c.VTEPConfigName)) {
 		return fmt.Errorf("--vtep-config-name=%q: want the name of a Kubernetes object, such as hybrid-gateway", c.VTEPConfigName)
 	}
 	if c.Shard == "" {

@@ -23,7 +23,7 @@ func TestFlags(t *testing.T) {
 	if got := fmt.Sprint(c.VPCCIDRs, c.PodCIDRs, c.NodeCIDRs); got != "[10.0.0.0/16 10.1.0.0/16] [100.64.0.0/10] [192.168.0.0/16]" {
 		t.Error(got)
 	}
-	if c.Kubeconfig != "/etc/kubeconfig" || c.VTEPConfigName != "hybrid-gateway" || c.Shard != "default" || c.HTTPListen.String() != ":9812" {
+	if c.Kubeconfig != "/etc/kubeconfig" || c.VTEPConfigName != "" || c.Shard != "default" || c.HTTPListen.String() != ":9812" {
 		t.Errorf("got %+v", c)
 	}
 	if c.NodeSelector != "" {

@@ -39,6 +39,10 @@ type Object struct {
 	Gateway string
 	// Endpoints are empty when the object's spec cannot be read.
 	Endpoints []Endpoint
+	// Flaw says what else in the spec is not as it should be; empty when nothing.
+	Flaw string
+	// Reports are what Cilium says about the object's endpoints, where it says it in the object.
+	Reports []Report
 }
 
 // Leadership is what this gateway knows of the record.
@@ -80,6 +84,8 @@ func (v Verdict) String() string {
 type Decision struct {
 	Verdict Verdict
 	Version string // of the object to update
+	// Fresh is true when Cilium gets to see other endpoints than before.
+	Fresh   bool
 	Content Content
 	// Reason says in what the object differs, or why nothing can be written.
 	Reason string
@@ -96,7 +102,7 @@ func Decide(l Leadership, vpc []netip.Prefix, actual *Object) Decision {
 	}
 	want := Content{Epoch: l.Epoch, Gateway: l.Gateway, Endpoints: endpoints(l, vpc)}
 	if actual == nil {
-		return Decision{Verdict: Create, Content: want, Reason: "it does not exist"}
+		return Decision{Verdict: Create, Fresh: true, Content: want, Reason: "it does not exist"}
 	}
 	// An epoch that is no number was not written by a gateway.
 	epoch, err := strconv.ParseUint(actual.Epoch, 10, 64)
@@ -107,20 +113,28 @@ func Decide(l Leadership, vpc []netip.Prefix, actual *Object) Decision {
 	if reason == "" {
 		return Decision{}
 	}
-	return Decision{Verdict: Update, Version: actual.Version, Content: want, Reason: reason}
+	return Decision{Verdict: Update, Fresh: !sameEndpoints(actual.Endpoints, want.Endpoints), Version: actual.Version, Content: want, Reason: reason}
 }
 
 // endpoints are one per network of the VPC: vpc-gateway, or vpc-gateway-0, -1, … .
 func endpoints(l Leadership, vpc []netip.Prefix) []Endpoint {
 	list := make([]Endpoint, 0, len(vpc))
 	for i, p := range vpc {
-		name := "vpc-gateway"
-		if len(vpc) > 1 {
-			name += "-" + strconv.Itoa(i)
-		}
-		list = append(list, Endpoint{Name: name, TunnelEndpoint: l.VTEP.String(), CIDR: p.String(), MAC: l.MAC.String()})
+		list = append(list, Endpoint{Name: EndpointName(i, len(vpc)), TunnelEndpoint: l.VTEP.String(), CIDR: p.String(), MAC: l.MAC.String()})
 	}
 	return list
+}
+
+// EndpointName is the name of the i-th of n endpoints.
+func EndpointName(i, n int) string {
+	if n == 1 {
+		return "vpc-gateway"
+	}
+	return "vpc-gateway-" + strconv.Itoa(i)
+}
+
+func sameEndpoints(actual, want []Endpoint) bool {
+	return len(actual) == len(want) && !slices.ContainsFunc(want, func(e Endpoint) bool { return !slices.ContainsFunc(actual, e.same) })
 }
 
 // difference is "" when the object says what it should. The order of endpoints means
@@ -137,7 +151,7 @@ func difference(actual *Object, want Content) string {
 	if len(actual.Endpoints) != len(want.Endpoints) {
 		return "it has endpoints that are not ours"
 	}
-	return ""
+	return actual.Flaw
 }
 
 func (e Endpoint) same(o Endpoint) bool {

@@ -28,7 +28,7 @@ func written(c Content) *Object {
 
 func TestContent(t *testing.T) {
 	got := Decide(leading, oneCIDR, nil)
-	want := Decision{Verdict: Create, Reason: "it does not exist", Content: Content{Epoch: 7, Gateway: "gw-a",
+	want := Decision{Verdict: Create, Fresh: true, Reason: "it does not exist", Content: Content{Epoch: 7, Gateway: "gw-a",
 		Endpoints: []Endpoint{endpoint("vpc-gateway", "10.0.0.0/16")}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -70,6 +70,7 @@ func TestDecide(t *testing.T) {
 		{"address changed", nil, func(o *Object) { o.Endpoints[0].TunnelEndpoint = "10.0.1.11" }, Update, "endpoint vpc-gateway-0 is missing or was changed"},
 		{"network changed", nil, func(o *Object) { o.Endpoints[1].CIDR = "10.2.0.0/16" }, Update, "endpoint vpc-gateway-1 is missing or was changed"},
 		{"MAC changed", nil, func(o *Object) { o.Endpoints[1].MAC = "02:00:00:00:00:01" }, Update, "endpoint vpc-gateway-1 is missing or was changed"},
+		{"something else wrong", nil, func(o *Object) { o.Flaw = "it has VNI 7" }, Update, "it has VNI 7"},
 		{"unreadable", nil, func(o *Object) { o.Endpoints = nil }, Update, "endpoint vpc-gateway-0 is missing or was changed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -87,6 +88,9 @@ func TestDecide(t *testing.T) {
 			}
 			if (d.Verdict == Update) != (d.Version == "41") || (d.Verdict == Update) != (d.Content.Epoch == 7) {
 				t.Errorf("an update, and nothing else, needs version and content: %+v", d)
+			}
+			if d.Verdict == Update && d.Fresh != (!sameEndpoints(o.Endpoints, content.Endpoints)) {
+				t.Errorf("fresh is %v", d.Fresh)
 			}
 			if d.Verdict == Update {
 				if again := Decide(l, twoCIDRs, written(d.Content)); again.Verdict != Nothing {
