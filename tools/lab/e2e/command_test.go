@@ -51,7 +51,7 @@ func nothingLeft(t *testing.T) {
 	if names, err := netns.List(commandPrefix); err != nil || len(names) > 0 {
 		t.Errorf("namespaces left: %v, %v", names, err)
 	}
-	for _, path := range []string{commandDir, commandDir + ".lock"} {
+	for _, path := range []string{commandDir, filepath.Join(lab.ClaimsDir, commandPrefix)} {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			t.Errorf("%s is left (%v)", path, err)
 		}

@@ -89,14 +89,7 @@ func withLab(ctx context.Context, o lab.Options, do func(*lab.Lab) error) (err e
 	}
 	defer func() { removed(l.Close()) }()
 	if err := do(l); err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		logs, saveErr := l.SaveLogs()
-		if saveErr != nil {
-			return errors.Join(err, saveErr)
-		}
-		return fmt.Errorf("%w (all logs are in %s)", err, logs)
+		return l.KeepLogs(ctx, err)
 	}
 	return nil
 }

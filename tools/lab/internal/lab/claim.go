@@ -4,12 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/world"
 )
+
+// ClaimsDir holds a file for each prefix that is claimed, locked by the process
+// that has it. The place is the same for all labs of a machine, and no lab's
+// own directory, for those go away.
+const ClaimsDir = "/run/hgw-lab.claims"
+
+// guardName is the file that is locked while the others are looked at. No
+// prefix has a dot.
+const guardName = ".guard"
 
 // Claim is the right to have the lab of one directory and prefix. The kernel
 // takes it back when the process ends, however it ends.
@@ -18,116 +28,177 @@ type Claim struct {
 	lock        *os.File
 }
 
-// InUseError says that another process has the lab.
+// InUseError says that another process has a lab with the same directory, or
+// one below or above it, or with a prefix such that the names of one lab's
+// namespaces could be the other's.
 type InUseError struct {
-	Dir string
-	PID int // 0 when unknown
+	Dir, Prefix string // the other's
+	PID         int
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("a lab is up already (process %d, files in %s); remove it first: make lab-down, or lab down", e.PID, e.Dir)
+	return fmt.Sprintf("a lab is up already (process %d, files in %s, namespaces %s…); remove it first: make lab-down, or lab down --dir=%[2]s --prefix=%[3]s",
+		e.PID, e.Dir, e.Prefix)
 }
 
 // Take claims the lab, and removes what an earlier one has left if it crashed.
-// The error is an *InUseError when another process has it.
+// The error is an *InUseError when another process is in the way, and a
+// *ForeignError when the directory is not a lab's; then nothing was touched.
 func Take(dir, prefix string) (*Claim, error) {
-	lock, err := acquire(dir)
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	lock, err := acquire(dir, prefix)
 	if err != nil {
 		return nil, err
 	}
 	c := &Claim{dir: dir, prefix: prefix, lock: lock}
-	if err := errors.Join(c.write(), c.Clean()); err != nil {
+	if err := c.Clean(); err != nil {
 		return nil, errors.Join(err, c.Release())
 	}
 	return c, nil
 }
 
-// acquire locks the lab's lock file. One that was removed between being opened
-// and being locked locks nothing, so another is made.
-func acquire(dir string) (*os.File, error) {
-	for {
-		lock, err := os.OpenFile(lockFile(dir), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("open the lab's lock: %w", err)
-		}
-		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-			pid := holder(lock)
-			lock.Close()
-			if errors.Is(err, syscall.EWOULDBLOCK) {
-				return nil, &InUseError{Dir: dir, PID: pid}
-			}
-			return nil, fmt.Errorf("lock the lab: %w", err)
-		}
-		mine, err := lock.Stat()
-		if err != nil {
-			lock.Close()
-			return nil, fmt.Errorf("look at the lab's lock: %w", err)
-		}
-		if named, err := os.Stat(lockFile(dir)); err == nil && os.SameFile(mine, named) {
-			return lock, nil
-		}
-		lock.Close()
+// acquire locks the file of the prefix, and writes into it who has it.
+func acquire(dir, prefix string) (*os.File, error) {
+	release, err := guard()
+	if err != nil {
+		return nil, err
 	}
+	defer release()
+	held, err := claims()
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range held {
+		if overlap(h.Prefix, prefix) || overlap(h.Dir+"/", dir+"/") {
+			return nil, &h
+		}
+	}
+	lock, err := os.OpenFile(filepath.Join(ClaimsDir, prefix), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lab's claim: %w", err)
+	}
+	if err := errors.Join(
+		syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB),
+		lock.Truncate(0),
+		write(lock, fmt.Sprintf("%d\n%s\n", os.Getpid(), dir)),
+	); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("claim prefix %s: %w", prefix, err)
+	}
+	return lock, nil
 }
 
-// Holder is the process that has the lab, 0 when none has.
-func Holder(dir string) (int, error) {
-	lock, err := os.Open(lockFile(dir))
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
+func write(f *os.File, text string) error {
+	_, err := f.WriteString(text)
+	return err
+}
+
+// overlap tells whether one begins with the other.
+func overlap(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
+
+// guard keeps others from claiming and from giving back.
+func guard() (release func(), err error) {
+	if err := os.MkdirAll(ClaimsDir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the directory of claims: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(ClaimsDir, guardName), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the guard of claims: %w", err)
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("open the lab's lock: %w", err)
+		f.Close()
+		return nil, fmt.Errorf("lock the guard of claims: %w", err)
 	}
-	defer lock.Close()
-	switch err := syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); {
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		return holder(lock), nil
-	case err != nil:
-		return 0, fmt.Errorf("look at the lab's lock: %w", err)
+	return func() { f.Close() }, nil
+}
+
+// claims lists those that a living process has. The guard must be held.
+func claims() ([]InUseError, error) {
+	entries, err := os.ReadDir(ClaimsDir)
+	if err != nil {
+		return nil, fmt.Errorf("list claims: %w", err)
+	}
+	var held []InUseError
+	for _, e := range entries {
+		if e.Name() == guardName {
+			continue
+		}
+		c := InUseError{Prefix: e.Name()}
+		alive, err := c.read()
+		if err != nil {
+			return nil, err
+		}
+		if alive {
+			held = append(held, c)
+		}
+	}
+	return held, nil
+}
+
+// read fills in who has a claim; alive is false when nobody has it any more.
+func (e *InUseError) read() (alive bool, err error) {
+	f, err := os.Open(filepath.Join(ClaimsDir, e.Prefix))
+	if err != nil {
+		return false, fmt.Errorf("open claim: %w", err)
+	}
+	defer f.Close()
+	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); {
+	case err == nil:
+		return false, nil
+	case !errors.Is(err, syscall.EWOULDBLOCK):
+		return false, fmt.Errorf("look at claim %s: %w", e.Prefix, err)
+	}
+	data, err := os.ReadFile(f.Name())
+	if err != nil {
+		return false, fmt.Errorf("read claim: %w", err)
+	}
+	pid, rest, _ := strings.Cut(string(data), "\n")
+	if e.PID, err = strconv.Atoi(pid); err != nil {
+		return false, fmt.Errorf("read claim %s: %w", e.Prefix, err)
+	}
+	e.Dir = strings.TrimSuffix(rest, "\n")
+	return true, nil
+}
+
+// Holder is the process that has the lab of a directory, 0 when none has.
+func Holder(dir string) (int, error) {
+	release, err := guard()
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	held, err := claims()
+	if err != nil {
+		return 0, err
+	}
+	for _, h := range held {
+		if h.Dir == dir {
+			return h.PID, nil
+		}
 	}
 	return 0, nil
 }
 
-// lockFile is beside the directory, for that one goes away.
-func lockFile(dir string) string { return strings.TrimRight(dir, "/") + ".lock" }
-
-func holder(lock *os.File) int {
-	buf := make([]byte, 32)
-	n, err := lock.ReadAt(buf, 0)
-	if n == 0 && err != nil {
-		return 0
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(buf[:n])))
-	if err != nil {
-		return 0
-	}
-	return pid
-}
-
-func (c *Claim) write() error {
-	if err := c.lock.Truncate(0); err != nil {
-		return fmt.Errorf("write the lab's lock: %w", err)
-	}
-	if _, err := c.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return fmt.Errorf("write the lab's lock: %w", err)
-	}
-	return nil
-}
-
 // Clean removes all that a lab may have left: namespaces, the processes inside,
 // and files. Doing so twice is harmless.
-func (c *Claim) Clean() error {
-	err := world.Cleanup(c.prefix)
-	if rm := os.RemoveAll(c.dir); rm != nil {
-		err = errors.Join(err, fmt.Errorf("remove the lab's files: %w", rm))
-	}
-	return err
-}
+func (c *Claim) Clean() error { return errors.Join(world.Cleanup(c.prefix), removeDir(c.dir)) }
 
 // Release gives the claim back.
 func (c *Claim) Release() error {
-	err := os.Remove(c.lock.Name())
+	release, err := guard()
+	if err != nil {
+		return errors.Join(err, c.lock.Close())
+	}
+	defer release()
+	err = os.Remove(c.lock.Name())
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}

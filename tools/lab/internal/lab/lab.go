@@ -52,13 +52,18 @@ type Lab struct {
 }
 
 // Up brings a lab up, without starting the gateways' processes: see
-// StartGateways. After an error nothing is left of it.
+// StartGateways. After an error nothing is left of it but its logs, of which the
+// error tells.
 func Up(ctx context.Context, o Options) (*Lab, error) {
 	o = o.withDefaults()
+	// Before there is anything to close: an error must not remove what is not a lab's.
+	if err := makeDir(o.Dir); err != nil {
+		return nil, err
+	}
 	l := &Lab{Options: o, Traces: traces.NewStore(), agents: map[string]func(){}}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := l.build(ctx); err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, errors.Join(l.KeepLogs(ctx, err), l.Close())
 	}
 	return l, nil
 }
@@ -66,7 +71,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 func (l *Lab) build(ctx context.Context) error {
 	o := l.Options
 	if err := os.MkdirAll(l.LogDir(), 0o755); err != nil {
-		return fmt.Errorf("make the lab's directory: %w", err)
+		return fmt.Errorf("make the directory of logs: %w", err)
 	}
 	o.Progress("building the virtual world: VPC, WAN, on-premises nodes")
 	l.EC2 = ec2standin.New(ec2standin.Config{})
@@ -217,24 +222,5 @@ func (l *Lab) Close() error {
 		errs = append(errs, l.World.Close())
 	}
 	l.running.Wait()
-	if err := os.RemoveAll(l.Options.Dir); err != nil {
-		errs = append(errs, fmt.Errorf("remove the lab's files: %w", err))
-	}
-	return errors.Join(errs...)
-}
-
-// SaveLogs copies the logs of all processes to a new directory below the
-// machine's temporary one, and returns its path. It is for a lab that failed:
-// Close removes the originals.
-func (l *Lab) SaveLogs() (string, error) {
-	dir, err := os.MkdirTemp("", "hgw-lab-logs-")
-	if err != nil {
-		return "", fmt.Errorf("save logs: %w", err)
-	}
-	for _, from := range []string{l.LogDir(), filepath.Join(l.Options.Dir, "controlplane")} {
-		if err := copyLogs(from, filepath.Join(dir, filepath.Base(from))); err != nil {
-			return "", fmt.Errorf("save logs: %w", err)
-		}
-	}
-	return dir, nil
+	return errors.Join(append(errs, removeDir(l.Options.Dir))...)
 }

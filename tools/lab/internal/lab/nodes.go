@@ -3,10 +3,6 @@ package lab
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/agent"
 	"github.com/hybridgateway/gateway/tools/lab/internal/cluster"
@@ -61,26 +57,4 @@ func (l *Lab) RemoveNode(ctx context.Context, name string) error {
 		stop()
 	}
 	return errors.Join(err, l.World.RemoveNode(name))
-}
-
-// copyLogs copies the log files of a directory.
-func copyLogs(from, to string) error {
-	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".log") {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, rel)
-		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-			return err
-		}
-		return os.WriteFile(target, data, 0o644)
-	})
 }
