@@ -29,7 +29,7 @@ func runExec(c config.Config) error {
 	if len(args) == 0 {
 		args = []string{"/bin/sh"}
 	}
-	env := execEnv(c)
+	env := execEnv(os.Environ(), c)
 	// A thread that is to become the whole process must be where that is to be.
 	runtime.LockOSThread()
 	ns, err := vnetns.GetFromName(c.Prefix + c.Host)
@@ -53,12 +53,20 @@ func runExec(c config.Config) error {
 }
 
 // execEnv is the caller's environment, with the programs on the path, and hgctl
-// and kubectl set up.
-func execEnv(c config.Config) []string {
-	env := os.Environ()
+// and kubectl set up. What the caller has set for those would lead out of the
+// lab, and of two values of one name the first counts: the caller's go.
+func execEnv(caller []string, c config.Config) []string {
 	path := c.BinDir
-	if p := os.Getenv("PATH"); p != "" {
-		path += ":" + p
+	var env []string
+	for _, kv := range caller {
+		name, value, _ := strings.Cut(kv, "=")
+		switch {
+		case name == "PATH" && value != "":
+			path += ":" + value
+		case name == "PATH", name == "KUBECONFIG", strings.HasPrefix(name, "HGCTL_"):
+		default:
+			env = append(env, kv)
+		}
 	}
 	env = append(env, "PATH="+path, "KUBECONFIG="+c.Dir+"/controlplane/kubeconfig")
 	gw := c.Host
