@@ -100,22 +100,22 @@ func askAll(ctx context.Context, l *lab.Lab, clients, servers []end) (Result, er
 		echos = append(echos, e)
 	}
 	var err error
-	r.Meter, err = Metered(l, func() error {
+	r.Questions, r.Meter, err = Metered(l, func() (asked int, err error) {
 		for i, s := range servers {
 			for _, c := range clients {
 				for _, network := range []string{"tcp4", "udp4"} {
 					seen, err := Ask(ctx, c.host, network, echos[i].Addr)
 					if err != nil {
-						return fmt.Errorf("%s (%s) to %s over %s: %w", c.name, c.ip, s.name, network, err)
+						return asked, fmt.Errorf("%s (%s) to %s over %s: %w", c.name, c.ip, s.name, network, err)
 					}
 					if seen != c.ip {
-						return fmt.Errorf("%s saw %s come from %s, not from %s: the packet was not tunnelled as it is", s.name, c.name, seen, c.ip)
+						return asked, fmt.Errorf("%s saw %s come from %s, not from %s: the packet was not tunnelled as it is", s.name, c.name, seen, c.ip)
 					}
-					r.Questions++
+					asked++
 				}
 			}
 		}
-		return nil
+		return asked, nil
 	})
 	for _, c := range clients {
 		r.Seen = append(r.Seen, c.ip.String())
@@ -141,15 +141,16 @@ func APIServerToWebhook(ctx context.Context, l *lab.Lab) (r Result, err error) {
 		ctx := context.WithoutCancel(ctx)
 		err = errors.Join(err, l.Cluster.DeleteWebhook(ctx, name), l.Cluster.DeleteConfigMap(ctx, bad), l.Cluster.DeleteConfigMap(ctx, good))
 	}()
-	r.Meter, err = Metered(l, func() error {
+	r.Questions, r.Meter, err = Metered(l, func() (asked int, err error) {
 		url := "https://" + hook.Addr.String() + WebhookPath
 		if err := l.Cluster.CreateWebhook(ctx, name, url, l.CA.PEM); err != nil {
-			return err
+			return 0, err
 		}
 		if err := waitDenied(ctx, l, bad); err != nil {
-			return err
+			return 0, err
 		}
-		return l.Cluster.CreateConfigMap(ctx, good)
+		err = l.Cluster.CreateConfigMap(ctx, good)
+		return len(hook.Calls()), err
 	})
 	if err != nil {
 		return r, err
@@ -159,7 +160,7 @@ func APIServerToWebhook(ctx context.Context, l *lab.Lab) (r Result, err error) {
 		return r, err
 	}
 	calls := hook.Calls()
-	r.Questions, r.Seen = len(calls), []string{cp.IP.String()}
+	r.Seen = []string{cp.IP.String()}
 	for _, c := range calls {
 		if c.From != cp.IP {
 			return r, fmt.Errorf("the webhook was asked from %s, not from the API server's %s", c.From, cp.IP)
@@ -226,18 +227,18 @@ func BalancerToPods(ctx context.Context, l *lab.Lab) (Result, error) {
 		return r, err
 	}
 	defer lb.Close()
-	r.Meter, err = Metered(l, func() error {
+	r.Questions, r.Meter, err = Metered(l, func() (asked int, err error) {
 		for range targets {
 			seen, err := Ask(ctx, cloud[0].host, "tcp4", lb.Addr)
 			if err != nil {
-				return fmt.Errorf("%s through the load balancer: %w", cloud[0].name, err)
+				return asked, fmt.Errorf("%s through the load balancer: %w", cloud[0].name, err)
 			}
 			if seen != m.IP {
-				return fmt.Errorf("a target saw %s, not the load balancer's %s", seen, m.IP)
+				return asked, fmt.Errorf("a target saw %s, not the load balancer's %s", seen, m.IP)
 			}
-			r.Questions++
+			asked++
 		}
-		return nil
+		return asked, nil
 	})
 	r.Seen = []string{m.IP.String()}
 	return r, err

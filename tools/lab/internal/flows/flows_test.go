@@ -110,14 +110,17 @@ func TestMeterTellsWhatIsNoTunnel(t *testing.T) {
 		m  flows.Meter
 		ok bool
 	}{
-		{flows.Meter{In: 1, Out: 1}, true},
-		{flows.Meter{In: 1}, false},
-		{flows.Meter{Out: 1}, false},
+		{flows.Meter{In: 3, Out: 3}, true},
+		{flows.Meter{In: 2, Out: 3}, false},
+		{flows.Meter{In: 3, Out: 2}, false},
 		{flows.Meter{In: 9, Out: 9, Outside: 1}, false},
 	} {
-		if err := tt.m.Tunnelled(); (err == nil) != tt.ok {
+		if err := tt.m.Tunnelled(3); (err == nil) != tt.ok {
 			t.Errorf("%+v: %v", tt.m, err)
 		}
+	}
+	if err := (flows.Meter{In: 1, Out: 1}).Tunnelled(0); err == nil {
+		t.Error("no question proves nothing")
 	}
 	got := flows.Meter{In: 5, Out: 4, Outside: 3}.Since(flows.Meter{In: 1, Out: 1, Outside: 1})
 	if want := (flows.Meter{In: 4, Out: 3, Outside: 2}); got != want {

@@ -37,34 +37,37 @@ func (m Meter) Since(before Meter) Meter {
 	return Meter{In: m.In - before.In, Out: m.Out - before.Out, Outside: m.Outside - before.Outside}
 }
 
-// Tunnelled tells why what was metered does not prove a flow through the tunnel
-// in both directions.
-func (m Meter) Tunnelled() error {
+// Tunnelled tells why what was metered does not prove that a number of questions
+// and their answers went through the tunnel: each is a packet at least.
+func (m Meter) Tunnelled(questions int) error {
 	switch {
 	case m.Outside > 0:
 		return fmt.Errorf("%d packets with pod addresses tried to cross the WAN outside of the tunnel", m.Outside)
-	case m.Out == 0:
-		return errors.New("no packet left through hybrid_vxlan0")
-	case m.In == 0:
-		return errors.New("no packet came in through hybrid_vxlan0")
+	case questions == 0:
+		return errors.New("nothing was asked")
+	case m.Out < uint64(questions):
+		return fmt.Errorf("%d packets left through hybrid_vxlan0, for %d questions", m.Out, questions)
+	case m.In < uint64(questions):
+		return fmt.Errorf("%d packets came in through hybrid_vxlan0, for %d questions", m.In, questions)
 	}
 	return nil
 }
 
-// Metered does something, and returns what the counters say about it. It fails
-// when that is not a flow through the tunnel.
-func Metered(l *lab.Lab, do func() error) (Meter, error) {
+// Metered does something that asks questions, returns how many, and what the
+// counters say about it. It fails when that is not a flow through the tunnel.
+func Metered(l *lab.Lab, do func() (questions int, err error)) (int, Meter, error) {
 	before, err := Read(l)
 	if err != nil {
-		return Meter{}, err
+		return 0, Meter{}, err
 	}
-	if err := do(); err != nil {
-		return Meter{}, err
+	questions, err := do()
+	if err != nil {
+		return questions, Meter{}, err
 	}
 	after, err := Read(l)
 	if err != nil {
-		return Meter{}, err
+		return questions, Meter{}, err
 	}
 	m := after.Since(before)
-	return m, m.Tunnelled()
+	return questions, m, m.Tunnelled(questions)
 }
