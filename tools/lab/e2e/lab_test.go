@@ -35,7 +35,7 @@ const (
 )
 
 // programs finds the directory of the programs, and the product's manifests. It
-// skips the test when it may not or cannot run.
+// skips the test without root, and fails it when a program is missing.
 func programs(t *testing.T) (binDir, manifests string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -51,7 +51,7 @@ func programs(t *testing.T) (binDir, manifests string) {
 	}
 	for _, name := range append(gateway.Services(), cluster.Binary, "lab", "hgctl") {
 		if _, err := os.Stat(filepath.Join(binDir, name)); err != nil {
-			t.Skipf("needs %s in %s: build it with make build, or set LAB_BIN_DIR", name, binDir)
+			t.Fatalf("needs %s in %s: build it with make build, or set LAB_BIN_DIR", name, binDir)
 		}
 	}
 	return binDir, filepath.Join(root, "deploy", "rbac")

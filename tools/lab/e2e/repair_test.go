@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,10 +153,17 @@ func wipe(t *testing.T, g *gateway.Gateway) {
 // testBadNodes registers nodes that claim what they must not, or nothing that
 // makes sense. None may disturb the others.
 func (s *suite) testBadNodes(t *testing.T) {
-	h := s.healthy(t)
-	want, err := h.Active.KernelEntries()
-	if err != nil {
-		t.Fatal(err)
+	s.healthy(t)
+	want := map[string][]string{}
+	for _, g := range s.Gateways {
+		entries, err := g.KernelEntries()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) == 0 {
+			t.Fatalf("%s holds nothing", g.Name)
+		}
+		want[g.Name] = entries
 	}
 	bad := map[string]struct{ ips, cidrs []string }{
 		"bad-no-address":   {nil, []string{"100.64.50.0/24"}},
@@ -173,13 +182,34 @@ func (s *suite) testBadNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err = lab.Poll(within(t), "the bad nodes to be quarantined", func(ctx context.Context) error {
-		st, err := s.Operator.Status(ctx, h.Active)
+	for _, g := range s.Gateways {
+		s.waitQuarantined(t, g, slices.Collect(maps.Keys(bad)))
+	}
+	// Both forward, so both must refuse.
+	for _, g := range s.Gateways {
+		if err := demo.WaitEntries(within(t), g, want[g.Name]); err != nil {
+			t.Errorf("a bad node is in the kernel of %s: %v", g.Name, err)
+		}
+	}
+	for name := range bad {
+		if err := s.Cluster.DeleteNode(within(t), name); err != nil {
+			t.Error(err)
+		}
+	}
+	lostNothing(t, pair)
+	s.healthy(t)
+}
+
+// waitQuarantined waits until a gateway shows all of the nodes as quarantined.
+func (s *suite) waitQuarantined(t *testing.T, g *gateway.Gateway, nodes []string) {
+	t.Helper()
+	err := lab.Poll(within(t), g.Name+" to quarantine the bad nodes", func(ctx context.Context) error {
+		st, err := s.Operator.Status(ctx, g)
 		if err != nil {
 			return err
 		}
 		missing := map[string]bool{}
-		for name := range bad {
+		for _, name := range nodes {
 			missing[name] = true
 		}
 		for _, v := range st.GetVteps() {
@@ -195,16 +225,6 @@ func (s *suite) testBadNodes(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if err := demo.WaitEntries(within(t), h.Active, want); err != nil {
-		t.Errorf("a bad node is in the kernel: %v", err)
-	}
-	for name := range bad {
-		if err := s.Cluster.DeleteNode(within(t), name); err != nil {
-			t.Error(err)
-		}
-	}
-	lostNothing(t, pair)
-	s.healthy(t)
 }
 
 func (s *suite) testNodes(t *testing.T) {
@@ -241,19 +261,19 @@ func (s *suite) testNodes(t *testing.T) {
 func (s *suite) testTelemetry(t *testing.T) {
 	h := s.healthy(t)
 	for _, tt := range []struct {
-		service, port, want string
+		service, want string
 	}{
-		{gateway.Election, "9811", `eks_hybrid_gateway_lease_holder{pod="` + h.Active.Name + `"} 1`},
-		{gateway.VtepRegistry, "9812", "eks_hybrid_gateway_vtep_count 3"},
-		{gateway.Dataplane, "9813", `eks_hybrid_gateway_vxlan_packets_total{dir="rx"}`},
-		{gateway.Dataplane, "9813", `eks_hybrid_gateway_vxlan_packets_total{dir="tx"}`},
-		{gateway.RouteSync, "9814", "eks_hybrid_gateway_route_reconcile_errors_total"},
+		{gateway.Election, `eks_hybrid_gateway_lease_holder{pod="` + h.Active.Name + `"} 1`},
+		{gateway.VtepRegistry, "eks_hybrid_gateway_vtep_count 3"},
+		{gateway.Dataplane, `eks_hybrid_gateway_vxlan_packets_total{dir="rx"}`},
+		{gateway.Dataplane, `eks_hybrid_gateway_vxlan_packets_total{dir="tx"}`},
+		{gateway.RouteSync, "eks_hybrid_gateway_route_reconcile_errors_total"},
 	} {
 		client := &http.Client{
 			Timeout:   10 * time.Second,
 			Transport: &http.Transport{DialContext: h.Active.Host.Dial, DisableKeepAlives: true},
 		}
-		resp, err := client.Get("http://127.0.0.1:" + tt.port + "/metrics")
+		resp, err := client.Get("http://" + gateway.HealthAddress(tt.service) + "/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,9 +35,10 @@ const Device = "hybrid_vxlan0"
 // started before it.
 func Services() []string { return []string{Election, VtepRegistry, Dataplane, RouteSync, Admin} }
 
-// healthPorts are where the services answer /readyz.
-func healthPort(service string) string {
-	return map[string]string{Election: "9811", VtepRegistry: "9812", Dataplane: "9813", RouteSync: "9814", Admin: "9815"}[service]
+// HealthAddress is where a service answers /readyz and /metrics inside its
+// gateway's namespace. Ports follow the order of Services.
+func HealthAddress(service string) string {
+	return fmt.Sprintf("127.0.0.1:%d", 9811+slices.Index(Services(), service))
 }
 
 // Config is what a gateway is told. It is the same for all gateways but for
@@ -177,7 +179,7 @@ func (g *Gateway) WaitReady(ctx context.Context) error {
 
 // WaitServiceReady waits until one service says it is ready.
 func (g *Gateway) WaitServiceReady(ctx context.Context, service string) error {
-	return g.procs[service].WaitReady(ctx, "127.0.0.1:"+healthPort(service))
+	return g.procs[service].WaitReady(ctx, HealthAddress(service))
 }
 
 // Kill kills all five at once, with no chance to say anything.
