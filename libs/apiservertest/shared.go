@@ -19,14 +19,14 @@ type Shared struct {
 	err    error
 }
 
-// Get returns the running Server. It skips the test when there is no binary.
+// Get returns the running Server; without a binary it does as [Start].
 // Tests that share it must not stop or pause it, and tell their objects apart
 // by name.
 func (s *Shared) Get(t testing.TB) *Server {
 	t.Helper()
 	s.once.Do(func() { s.server, s.err = New(s.Options) })
 	if errors.Is(s.err, ErrNoBinary) {
-		t.Skip(s.err)
+		missing(t, os.Geteuid(), s.err)
 	}
 	if s.err != nil {
 		t.Fatal(s.err)
