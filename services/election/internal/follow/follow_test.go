@@ -188,8 +188,8 @@ func TestOutage(t *testing.T) {
 	r := newFake()
 	run(t, r, func(_ *Follower, seen func() term.Observation) {
 		seen()
-		r.change(func(r *fake) { r.err = errors.New("no route to host") })
 		fetched, watches := r.fetched, r.watches
+		r.change(func(r *fake) { r.err = errors.New("no route to host") })
 		const outage = time.Hour
 		time.Sleep(outage)
 		seen()
