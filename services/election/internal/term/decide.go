@@ -27,6 +27,9 @@ func (t *Term) takeable() (at time.Duration, cause Cause, ok bool) {
 	case t.leading && !t.present:
 		// Somebody deleted the record under us; others leave it alone for a while.
 		return t.now, Vacant, true
+	case t.offered():
+		// Nobody else could lead after all. We led until now, whole or not, and do again.
+		return t.now, Restarted, true
 	case !t.local.Standing:
 		return 0, 0, false
 	case !t.present && !t.held && !t.others.led:
@@ -40,7 +43,7 @@ func (t *Term) takeable() (at time.Duration, cause Cause, ok bool) {
 		return t.now, Vacant, true
 	case r.Handover != nil && r.Holder.ID == t.config.ID:
 		return t.now, HandedOver, true
-	case t.mine() || t.inherited || t.offered():
+	case t.mine() || t.inherited:
 		return t.now, Restarted, true
 	default:
 		stated := min(r.Duration, maxForeignDuration)

@@ -21,6 +21,18 @@
 // stops before the next begins, as long as their clocks' rates differ by less than
 // LeaseDuration is longer than RenewDeadline.
 //
+// # Suspicion
+//
+// A standby that does not hear the holder's heartbeats may take the record before that. Then the old
+// leader's authority may last on for up to RenewDeadline, under the smaller epoch. A holder is suspected only when it
+// was heard since it took the record, and a suspicion that proved wrong makes the next ones slower; so
+// gateways that do not hear each other do not take the record in turns.
+//
+// # Handing over
+//
+// A leader stops to lead before it gives the record up. It makes a peer that is heard and stands the holder, under an
+// epoch that nobody leads under; the peer begins its own term as ever, with a write that makes the epoch greater.
+//
 // # Writes of unknown outcome
 //
 // A write whose reply was lost may have been applied, or may be applied later. It is
