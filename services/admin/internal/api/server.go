@@ -9,16 +9,20 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/boottime"
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
+	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
 	joined "github.com/hybridgateway/gateway/services/admin/internal/status"
 )
 
 // watchInterval is the least time between two statuses on one WatchStatus stream.
 const watchInterval = 100 * time.Millisecond
 
-// Server answers AdminService from a joined status.
+// Server answers AdminService: reads from a joined status, the rest by asking the services.
 type Server struct {
 	adminv1.UnimplementedAdminServiceServer
-	Joined *joined.Joined
+	Joined    *joined.Joined
+	Election  leadershipv1.LeadershipServiceClient
+	RouteSync routesv1.RoutesServiceClient
 }
 
 // GetStatus implements AdminService.

@@ -52,7 +52,7 @@ func Routes(conn *grpc.ClientConn, skipped Skipped) feed.Source[status.RouteItem
 		func(p *feedv1.Position) *routesv1.WatchRequest { return &routesv1.WatchRequest{ResumeFrom: p} },
 		func(m *routesv1.WatchResponse) (*feedv1.Header, func() (status.RouteItem, error)) {
 			return m.GetHeader(), func() (status.RouteItem, error) {
-				item := status.RouteItem{Interface: m.GetInterface(), Route: m.GetRoute(), Convergence: m.GetConvergence()}
+				item := status.RouteItem{Interface: m.GetInterface(), Route: m.GetRoute(), Convergence: m.GetConvergence(), Permission: m.GetPermission()}
 				if item == (status.RouteItem{}) {
 					return item, errEmpty
 				}

@@ -18,6 +18,8 @@ import (
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/telemetry"
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
+	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
 	"github.com/hybridgateway/gateway/services/admin/internal/api"
 	"github.com/hybridgateway/gateway/services/admin/internal/config"
 	"github.com/hybridgateway/gateway/services/admin/internal/status"
@@ -39,13 +41,26 @@ func Run(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return err
 	}
+	conns := map[string]*grpc.ClientConn{}
+	for _, service := range []string{daemon.Election, daemon.VtepRegistry, daemon.Dataplane, daemon.RouteSync} {
+		conn, err := daemon.Dial(c.Socket(service))
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		conns[service] = conn
+	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", c.Listen.String())
 	if err != nil {
 		return fmt.Errorf("listen for operators on --listen=%s: %w", c.Listen, err)
 	}
-	operators := daemon.NewServer(append(api.Audit(tel.Log), grpc.Creds(creds))...)
-	adminv1.RegisterAdminServiceServer(operators.Server, &api.Server{Joined: joined})
+	operators := daemon.NewServer(append(api.Door(tel.Log, c.Operators), grpc.Creds(creds))...)
+	adminv1.RegisterAdminServiceServer(operators.Server, &api.Server{
+		Joined:    joined,
+		Election:  leadershipv1.NewLeadershipServiceClient(conns[daemon.Election]),
+		RouteSync: routesv1.NewRoutesServiceClient(conns[daemon.RouteSync]),
+	})
 	operators.SetServing(true)
 	local := daemon.NewServer()
 	local.SetServing(true)
@@ -56,15 +71,6 @@ func Run(ctx context.Context, c config.Config) error {
 		{Name: "metrics and health", Run: func(ctx context.Context) error {
 			return daemon.ServeHTTP(ctx, c.HTTPListen, tel.Metrics, func() error { return ready(joined) })
 		}},
-	}
-	conns := map[string]*grpc.ClientConn{}
-	for _, service := range []string{daemon.Election, daemon.VtepRegistry, daemon.Dataplane, daemon.RouteSync} {
-		conn, err := daemon.Dial(c.Socket(service))
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		conns[service] = conn
 	}
 	skipped := func(service string) api.Skipped {
 		return func(key string, err error) {

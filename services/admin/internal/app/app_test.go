@@ -66,6 +66,9 @@ func TestStatusJoinsTheStreams(t *testing.T) {
 	if valid := shard.GetValidFor().AsDuration(); valid <= 0 || valid > time.Hour {
 		t.Errorf("valid for %v of an hour", valid)
 	}
+	if missing := s.GetMissingPermissions(); len(missing) != 1 || missing[0].GetAction() != "ec2:ReplaceRoute" {
+		t.Errorf("missing permissions: %v", missing)
+	}
 }
 
 // What a dead service last said stays, marked as such; its return is seen.
@@ -178,13 +181,15 @@ type gateway struct {
 	vteps      *feed.Log[*vtepsv1.Vtep]
 	tunnel     *feed.Log[*tunnelv1.Tunnel]
 	routes     *feed.Log[*routesv1.WatchResponse]
+	// asked is what the services were asked for.
+	asked chan string
 	// stop ends a service, by its name.
 	stop map[string]func()
 }
 
 func newGateway(t *testing.T) *gateway {
 	t.Helper()
-	g := &gateway{server: pkitest.NewAuthority(t, "gateways"), operators: pkitest.NewAuthority(t, "operators"), stop: map[string]func(){}}
+	g := &gateway{server: pkitest.NewAuthority(t, "gateways"), operators: pkitest.NewAuthority(t, "operators"), asked: make(chan string, 16), stop: map[string]func(){}}
 	cert, key := g.server.Issue(t, "gw1")
 	// Unix socket paths are short (108 bytes, unix(7)), tests' directories are not.
 	sockets, err := os.MkdirTemp("", "admin")
@@ -229,11 +234,16 @@ func (g *gateway) startServices(t *testing.T) {
 	g.routes = synced(t, map[string]*routesv1.WatchResponse{
 		"interface":           {Item: &routesv1.WatchResponse_Interface{Interface: &routesv1.Interface{EniId: "eni-1"}}},
 		"route/rtb-1/x":       {Item: &routesv1.WatchResponse_Route{Route: &routesv1.Route{TableId: "rtb-1"}}},
+		"permission/a/b":      {Item: &routesv1.WatchResponse_Permission{Permission: &routesv1.Permission{Action: "ec2:ReplaceRoute", Resource: "arn:b"}}},
 		"convergence/default": {Item: &routesv1.WatchResponse_Convergence{Convergence: &routesv1.Convergence{Shard: "default", Epoch: 7}}},
 	})
-	g.serve(t, daemon.Election, func(s *grpc.Server) { leadershipv1.RegisterLeadershipServiceServer(s, election{log: g.leadership}) })
+	g.serve(t, daemon.Election, func(s *grpc.Server) {
+		leadershipv1.RegisterLeadershipServiceServer(s, election{log: g.leadership, asked: g.asked})
+	})
 	g.serve(t, daemon.Dataplane, func(s *grpc.Server) { tunnelv1.RegisterTunnelServiceServer(s, dataplane{log: g.tunnel}) })
-	g.serve(t, daemon.RouteSync, func(s *grpc.Server) { routesv1.RegisterRoutesServiceServer(s, routeSync{log: g.routes}) })
+	g.serve(t, daemon.RouteSync, func(s *grpc.Server) {
+		routesv1.RegisterRoutesServiceServer(s, routeSync{log: g.routes, asked: g.asked})
+	})
 	g.startVtepRegistry(t)
 }
 
@@ -263,7 +273,7 @@ func (g *gateway) serve(t *testing.T, service string, register func(*grpc.Server
 }
 
 // dial connects with a certificate of the given authority, or without one.
-func (g *gateway) dial(t *testing.T, authority *pkitest.Authority, name string) adminv1.AdminServiceClient {
+func (g *gateway) dial(t *testing.T, authority *pkitest.Authority, name string, organisations ...string) adminv1.AdminServiceClient {
 	t.Helper()
 	pem, err := os.ReadFile(g.server.File)
 	if err != nil {
@@ -272,7 +282,7 @@ func (g *gateway) dial(t *testing.T, authority *pkitest.Authority, name string) 
 	c := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS13}
 	c.RootCAs.AppendCertsFromPEM(pem)
 	if authority != nil {
-		certFile, keyFile := authority.Issue(t, name)
+		certFile, keyFile := authority.Issue(t, name, organisations...)
 		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
 			t.Fatal(err)
@@ -289,7 +299,16 @@ func (g *gateway) dial(t *testing.T, authority *pkitest.Authority, name string) 
 
 type election struct {
 	leadershipv1.UnimplementedLeadershipServiceServer
-	log *feed.Log[*leadershipv1.Leadership]
+	log   *feed.Log[*leadershipv1.Leadership]
+	asked chan string
+}
+
+func (s election) Transfer(_ context.Context, r *leadershipv1.TransferRequest) (*leadershipv1.TransferResponse, error) {
+	s.asked <- "transfer " + r.GetShard() + " to " + r.GetTo()
+	if r.GetTo() == "gw9" {
+		return nil, status.Error(codes.FailedPrecondition, "gw9 is not heard")
+	}
+	return &leadershipv1.TransferResponse{Holder: &leadershipv1.Gateway{Id: "gw2"}, Epoch: 8}, nil
 }
 
 func (s election) Watch(r *leadershipv1.WatchRequest, stream grpc.ServerStreamingServer[leadershipv1.WatchResponse]) error {
@@ -322,7 +341,26 @@ func (s dataplane) Watch(r *tunnelv1.WatchRequest, stream grpc.ServerStreamingSe
 
 type routeSync struct {
 	routesv1.UnimplementedRoutesServiceServer
-	log *feed.Log[*routesv1.WatchResponse]
+	log   *feed.Log[*routesv1.WatchResponse]
+	asked chan string
+}
+
+func (s routeSync) Adopt(_ context.Context, r *routesv1.AdoptRequest) (*routesv1.AdoptResponse, error) {
+	s.asked <- "adopt " + r.GetTableId() + " " + r.GetDestination()
+	return &routesv1.AdoptResponse{}, nil
+}
+
+// Purge goes on until its caller gives up.
+func (s routeSync) Purge(ctx context.Context, _ *routesv1.PurgeRequest) (*routesv1.PurgeResponse, error) {
+	s.asked <- "purge"
+	<-ctx.Done()
+	s.asked <- "gave up"
+	return nil, status.FromContextError(ctx.Err()).Err()
+}
+
+func (s routeSync) Policy(context.Context, *routesv1.PolicyRequest) (*routesv1.PolicyResponse, error) {
+	s.asked <- "policy"
+	return &routesv1.PolicyResponse{Document: "{}"}, nil
 }
 
 func (s routeSync) Watch(r *routesv1.WatchRequest, stream grpc.ServerStreamingServer[routesv1.WatchResponse]) error {

@@ -15,6 +15,9 @@ type Config struct {
 	TLSKey   string         `name:"tls-key" help:"File with the certificate's key, PEM." required:"" placeholder:"FILE"`
 	ClientCA string         `name:"client-ca" help:"File with the authorities, PEM, one of which must have signed an operator's certificate." required:"" placeholder:"FILE"`
 
+	// The default is in the manner of Kubernetes' own groups, which are organisations of certificates as well.
+	Operators []string `help:"Organisations (O) of which a client's certificate must carry one to change anything; every other client may only read. Nobody may change anything when it is empty." default:"hybrid-gateway:operators" placeholder:"NAME"`
+
 	daemon.Common
 }
 
@@ -22,6 +25,6 @@ type Config struct {
 func Parse(args []string, out io.Writer) (Config, error) {
 	var c Config
 	err := daemon.ParseFlags(daemon.Admin,
-		"Answers operators, over mutual TLS, about the state of this gateway.", ":9815", &c, args, out)
+		"Tells operators, over mutual TLS, how this gateway is, and does what they ask of it.", ":9815", &c, args, out)
 	return c, err
 }

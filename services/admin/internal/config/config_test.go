@@ -2,6 +2,7 @@ package config
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,8 +14,20 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen.String() != ":9443" || c.HTTPListen.String() != ":9815" || c.TLSCert != "/etc/tls.crt" || c.TLSKey != "/etc/tls.key" || c.ClientCA != "/etc/ca.crt" {
+	if c.Listen.String() != ":9443" || c.HTTPListen.String() != ":9815" || c.TLSCert != "/etc/tls.crt" || c.TLSKey != "/etc/tls.key" || c.ClientCA != "/etc/ca.crt" || !slices.Equal(c.Operators, []string{"hybrid-gateway:operators"}) {
 		t.Errorf("got %+v", c)
+	}
+}
+
+func TestOperators(t *testing.T) {
+	for flag, want := range map[string][]string{
+		"--operators=admins,on call": {"admins", "on call"},
+		"--operators=":               {},
+	} {
+		c, err := Parse(append(needed[:3:3], flag), io.Discard)
+		if err != nil || !slices.Equal(c.Operators, want) {
+			t.Errorf("%s: got %q, %v, want %q", flag, c.Operators, err, want)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type RouteItem struct {
 	Interface   *routesv1.Interface
 	Route       *routesv1.Route
 	Convergence *routesv1.Convergence
+	Permission  *routesv1.Permission
 }
 
 // Time is the present, on both clocks that a status needs.
@@ -145,6 +146,8 @@ func (j *Joined) Status(now Time) (*adminv1.Status, <-chan struct{}) {
 			s.Routes = append(s.Routes, item.Route)
 		case item.Convergence != nil:
 			converged[item.Convergence.GetShard()] = item.Convergence.GetEpoch()
+		case item.Permission != nil:
+			s.MissingPermissions = append(s.MissingPermissions, item.Permission)
 		}
 	}
 	slices.SortFunc(s.Routes, func(a, b *routesv1.Route) int {

@@ -120,7 +120,7 @@ func (l *Lab) startPKI() error {
 			return err
 		}
 	}
-	pair, err := l.CA.Client(operatorName)
+	pair, err := l.CA.Client(operatorName, "hybrid-gateway:operators")
 	if err != nil {
 		return err
 	}

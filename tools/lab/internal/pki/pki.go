@@ -71,12 +71,13 @@ func (a *Authority) Server(name string, addrs ...netip.Addr) (Pair, error) {
 	return a.issue(t)
 }
 
-// Client makes a certificate for a person or program.
-func (a *Authority) Client(name string) (Pair, error) {
+// Client makes a certificate for a person or program that belongs to organisations.
+func (a *Authority) Client(name string, organisations ...string) (Pair, error) {
 	t, err := template(name)
 	if err != nil {
 		return Pair{}, err
 	}
+	t.Subject.Organization = organisations
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	return a.issue(t)
 }

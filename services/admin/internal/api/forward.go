@@ -1,0 +1,88 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/hybridgateway/gateway/libs/daemon"
+	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
+	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+)
+
+// How long a service may take for what an operator asks for, if the operator does not
+// give up before.
+const (
+	// answerWithin is for what a service does in memory.
+	answerWithin = 10 * time.Second
+	// transferWithin is beyond election's own bound, --handover-timeout.
+	transferWithin = 2 * time.Minute
+	// purgeWithin covers 10,000 routes at the five writes a second that EC2 grants an account.
+	purgeWithin = time.Hour
+)
+
+// TransferLeadership implements AdminService.
+func (s *Server) TransferLeadership(ctx context.Context, r *adminv1.TransferLeadershipRequest) (*adminv1.TransferLeadershipResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, transferWithin)
+	defer cancel()
+	answer, err := s.Election.Transfer(ctx, &leadershipv1.TransferRequest{Shard: r.GetShard(), To: r.GetTo()})
+	if err != nil {
+		return nil, forwarded(daemon.Election, err)
+	}
+	return &adminv1.TransferLeadershipResponse{Holder: answer.GetHolder(), Epoch: answer.GetEpoch()}, nil
+}
+
+// AdoptRoute implements AdminService.
+func (s *Server) AdoptRoute(ctx context.Context, r *adminv1.AdoptRouteRequest) (*adminv1.AdoptRouteResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if _, err := s.RouteSync.Adopt(ctx, &routesv1.AdoptRequest{TableId: r.GetTableId(), Destination: r.GetDestination()}); err != nil {
+		return nil, forwarded(daemon.RouteSync, err)
+	}
+	return &adminv1.AdoptRouteResponse{}, nil
+}
+
+// PurgeRoutes implements AdminService. When the caller gives up, what was begun goes on.
+func (s *Server) PurgeRoutes(ctx context.Context, _ *adminv1.PurgeRoutesRequest) (*adminv1.PurgeRoutesResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, purgeWithin)
+	defer cancel()
+	answer, err := s.RouteSync.Purge(ctx, &routesv1.PurgeRequest{})
+	if err != nil {
+		return nil, forwarded(daemon.RouteSync, err)
+	}
+	return &adminv1.PurgeRoutesResponse{Led: answer.GetLed(), Left: answer.GetLeft()}, nil
+}
+
+// GetIamPolicy implements AdminService.
+func (s *Server) GetIamPolicy(ctx context.Context, _ *adminv1.GetIamPolicyRequest) (*adminv1.GetIamPolicyResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	answer, err := s.RouteSync.Policy(ctx, &routesv1.PolicyRequest{})
+	if err != nil {
+		return nil, forwarded(daemon.RouteSync, err)
+	}
+	return &adminv1.GetIamPolicyResponse{Document: answer.GetDocument()}, nil
+}
+
+// forwarded is a service's error as the operator gets it: with its code, the name of the
+// service, and a plain word when it is away.
+func forwarded(service string, err error) error {
+	s := status.Convert(err)
+	message := service + ": " + s.Message()
+	switch s.Code() {
+	case codes.Unavailable:
+		message = service + " of this gateway is not available: " + s.Message()
+	case codes.DeadlineExceeded:
+		message = service + " of this gateway did not answer in time"
+	case codes.Unimplemented:
+		message = service + " of this gateway is of a version that cannot do this: " + s.Message()
+	}
+	detailed, failure := status.New(s.Code(), message).WithDetails(&adminv1.Forwarding{Service: service})
+	if failure != nil {
+		return status.Error(s.Code(), message)
+	}
+	return detailed.Err()
+}

@@ -1,0 +1,165 @@
+package app_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/hybridgateway/gateway/libs/daemon"
+	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
+)
+
+const operators = "hybrid-gateway:operators"
+
+// What an operator asks for reaches the service that does it, and its answer comes back.
+func TestRequestsArePassedOn(t *testing.T) {
+	g := newWholeGateway(t)
+	admin := g.dial(t, g.operators, "operator", "others", operators)
+	ctx := t.Context()
+
+	led, err := admin.TransferLeadership(ctx, &adminv1.TransferLeadershipRequest{Shard: "zone-a", To: "gw2"})
+	if err != nil || led.GetHolder().GetId() != "gw2" || led.GetEpoch() != 8 {
+		t.Errorf("transfer: %v, %v", led, err)
+	}
+	g.wants(t, "transfer zone-a to gw2")
+	if _, err := admin.AdoptRoute(ctx, &adminv1.AdoptRouteRequest{TableId: "rtb-1", Destination: "100.64.0.0/16"}); err != nil {
+		t.Errorf("adopt: %v", err)
+	}
+	g.wants(t, "adopt rtb-1 100.64.0.0/16")
+	policy, err := admin.GetIamPolicy(ctx, &adminv1.GetIamPolicyRequest{})
+	if err != nil || policy.GetDocument() != "{}" {
+		t.Errorf("policy: %v, %v", policy, err)
+	}
+	g.wants(t, "policy")
+
+	_, err = admin.TransferLeadership(ctx, &adminv1.TransferLeadershipRequest{To: "gw9"})
+	g.wants(t, "transfer  to gw9")
+	refused(t, err, codes.FailedPrecondition, daemon.Election, "election: gw9 is not heard")
+}
+
+// An operator who gives up frees the service, which is not asked twice.
+func TestGivingUpReachesTheService(t *testing.T) {
+	g := newWholeGateway(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := g.dial(t, g.operators, "operator", operators).PurgeRoutes(ctx, &adminv1.PurgeRoutesRequest{})
+		ended <- err
+	}()
+	g.wants(t, "purge")
+	cancel()
+	g.wants(t, "gave up")
+	if err := <-ended; status.Code(err) != codes.Canceled {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnAbsentServiceIsNamed(t *testing.T) {
+	g := newGateway(t)
+	admin := g.dial(t, g.operators, "operator", operators)
+	ask := map[string]func() error{
+		daemon.Election: func() error {
+			_, err := admin.TransferLeadership(t.Context(), &adminv1.TransferLeadershipRequest{})
+			return err
+		},
+		daemon.RouteSync: func() error {
+			_, err := admin.PurgeRoutes(t.Context(), &adminv1.PurgeRoutesRequest{})
+			return err
+		},
+	}
+	for service, call := range ask {
+		refused(t, call(), codes.Unavailable, service, service+" of this gateway is not available")
+	}
+	g.startServices(t)
+	poll(t, "election is back", func() bool { return ask[daemon.Election]() == nil })
+	g.wants(t, "transfer  to ")
+}
+
+// A client that does not prove to be an operator reads everything and changes nothing.
+func TestOnlyOperatorsChangeAnything(t *testing.T) {
+	g := newWholeGateway(t)
+	for name, organisations := range map[string][]string{
+		"reader":      nil,
+		"empty":       {""},
+		"likely":      {"hybrid-gateway"},
+		"nearly":      {operators + "2", "HYBRID-GATEWAY:OPERATORS"},
+		operators:     {"somebody"},
+		"both in one": {operators + "," + operators},
+	} {
+		admin := g.dial(t, g.operators, name, organisations...)
+		if _, err := admin.GetStatus(t.Context(), &adminv1.GetStatusRequest{}); err != nil {
+			t.Errorf("%s: status: %v", name, err)
+		}
+		if _, err := admin.GetIamPolicy(t.Context(), &adminv1.GetIamPolicyRequest{}); err != nil {
+			t.Errorf("%s: policy: %v", name, err)
+		}
+		g.wants(t, "policy")
+		for method, call := range map[string]func() error{
+			"TransferLeadership": func() error {
+				_, err := admin.TransferLeadership(t.Context(), &adminv1.TransferLeadershipRequest{})
+				return err
+			},
+			"AdoptRoute": func() error {
+				_, err := admin.AdoptRoute(t.Context(), &adminv1.AdoptRouteRequest{})
+				return err
+			},
+			"PurgeRoutes": func() error {
+				_, err := admin.PurgeRoutes(t.Context(), &adminv1.PurgeRoutesRequest{})
+				return err
+			},
+		} {
+			err := call()
+			if s := status.Convert(err); s.Code() != codes.PermissionDenied || !strings.Contains(s.Message(), "CN="+name) ||
+				!strings.Contains(s.Message(), "--operators="+operators+" is needed for "+method) {
+				t.Errorf("%s: %s: %v", name, method, err)
+			}
+		}
+	}
+	if len(g.asked) > 0 {
+		t.Errorf("a service was asked: %s", <-g.asked)
+	}
+}
+
+// newWholeGateway is a gateway of which all services serve.
+func newWholeGateway(t *testing.T) *gateway {
+	t.Helper()
+	g := newGateway(t)
+	g.startServices(t)
+	admin := g.dial(t, g.operators, "operator")
+	poll(t, "all streams are up", func() bool {
+		answer, err := admin.GetStatus(t.Context(), &adminv1.GetStatusRequest{})
+		return err == nil && connected(answer.GetStatus()) == 4
+	})
+	return g
+}
+
+// wants is that a service is asked for just that.
+func (g *gateway) wants(t *testing.T, want string) {
+	t.Helper()
+	select {
+	case got := <-g.asked:
+		if got != want {
+			t.Errorf("a service was asked: %q, want %q", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("no service was asked within 20s: %s", want)
+	}
+}
+
+func refused(t *testing.T, err error, code codes.Code, service, message string) {
+	t.Helper()
+	s := status.Convert(err)
+	if s.Code() != code || !strings.Contains(s.Message(), message) {
+		t.Errorf("got %v, want %v with %q", err, code, message)
+	}
+	for _, d := range s.Details() {
+		if f, ok := d.(*adminv1.Forwarding); ok && f.GetService() == service {
+			return
+		}
+	}
+	t.Errorf("%v does not name %s: %v", err, service, s.Details())
+}
