@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/daemon"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+	"github.com/hybridgateway/gateway/services/election/internal/app"
+	"github.com/hybridgateway/gateway/services/election/internal/config"
 )
 
 const (
@@ -268,5 +271,24 @@ func eventually(t *testing.T, what string, is func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not within %v", what, patience)
 		}
+	}
+}
+
+// A key file that makes no sense ends the process with an error that names the file, and not what is in it.
+func TestBadKeyFile(t *testing.T) {
+	_, kubeconfig, _ := fresh(t)
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, []byte("secret!"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := newGateway(t, 1, kubeconfig)
+	g.peers = []string{"--peer-key-file=" + keys}
+	c, err := config.Parse(g.args(), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = app.Run(t.Context(), c)
+	if err == nil || !strings.Contains(err.Error(), keys) || strings.Contains(err.Error(), "secret!") {
+		t.Errorf("got error %v", err)
 	}
 }

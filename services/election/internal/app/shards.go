@@ -23,27 +23,30 @@ type shards struct {
 	synced func()
 }
 
-func newShards(c config.Config, t *telemetry.Telemetry) (s *shards, err error) {
-	s = &shards{leadership: feed.NewLog[term.Leadership](history), synced: func() {}}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
+func newShards(c config.Config, t *telemetry.Telemetry) (*shards, error) {
+	s := &shards{leadership: feed.NewLog[term.Leadership](history), synced: func() {}}
+	if err := s.open(c, t); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *shards) open(c config.Config, t *telemetry.Telemetry) error {
 	metrics, err := newMetrics(t.Meter, c.GatewayID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	peerMetrics, err := newPeerMetrics(t.Meter)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var unseen atomic.Int64
 	unseen.Store(int64(len(c.Shards)))
 	for _, shard := range c.Shards {
 		r, err := openRecord(c, shard.Name, t.Log.With(telemetry.KeyShard, shard.Name))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		l := newLoop(c, shard, t, metrics, r, s.leadership)
 		l.known = func() {
@@ -57,12 +60,12 @@ func newShards(c config.Config, t *telemetry.Telemetry) (s *shards, err error) {
 	// Last, since only its run closes the socket.
 	s.neighbours, err = newNeighbours(c, t.Log, peerMetrics)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, l := range s.loops {
 		l.neighbours, l.heard = s.neighbours, s.neighbours.subscribe()
 	}
-	return s, nil
+	return nil
 }
 
 func (s *shards) close() {
