@@ -47,8 +47,8 @@ bench-election: build ## measure what the death of the active gateway's node and
 lab: build ## bring the lab up and leave it up
 	@$(SUDO) $(BIN)/lab up
 
-lab-down: ## remove the lab
-	@if [ -x $(BIN)/lab ]; then $(SUDO) $(BIN)/lab down; else echo "no lab was built here: nothing to remove"; fi
+lab-down: $(BIN)/lab ## remove the lab
+	@$(SUDO) $(BIN)/lab down
 
 build: services controlplane ## build the five services, hgctl and the lab into .bin
 services: $(addprefix $(BIN)/,$(SERVICES) hgctl lab)
@@ -92,4 +92,5 @@ lint: $(TOOLS)/buf $(TOOLS)/golangci-lint ## check contracts, code, modules and 
 precommit: lint test ## what CI runs
 
 clean: ## remove what was built
+	@if [ -e /run/hgw-lab ]; then echo "a lab is up, or was left by a crash, and runs from $(BIN): remove it first with make lab-down" >&2; exit 1; fi
 	rm -rf $(BIN) $(TOOLS)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
 	"github.com/hybridgateway/gateway/tools/lab/internal/lab"
 	"github.com/hybridgateway/gateway/tools/lab/internal/netns"
 )
@@ -68,8 +70,15 @@ func nothingLeft(t *testing.T) {
 }
 
 func TestPrivilegedUpExecDown(t *testing.T) {
-	if out, err := command(t, "up").CombinedOutput(); err != nil || !strings.Contains(string(out), "hgctl status") {
+	// With --verbose there is always something to be logged.
+	if out, err := command(t, "up", "--verbose").CombinedOutput(); err != nil || !strings.Contains(string(out), "hgctl status") {
 		t.Fatalf("lab up: %v\n%s", err, out)
+	}
+	for _, fd := range []string{"1", "2"} {
+		link := filepath.Join("/proc", strconv.Itoa(holder(t)), "fd", fd)
+		if to, err := os.Readlink(link); err != nil || to != commandDir+"/logs/lab.log" {
+			t.Errorf("output %s of the process that is left goes to %q (%v), want its log", fd, to, err)
+		}
 	}
 	if out, err := command(t, "exec", "gw1", "--", "hgctl", "status").CombinedOutput(); err != nil || !strings.Contains(string(out), "10.0.1.10") {
 		t.Errorf("hgctl status: %v\n%s", err, out)
@@ -87,15 +96,91 @@ func TestPrivilegedUpExecDown(t *testing.T) {
 	nothingLeft(t)
 }
 
-func TestPrivilegedDownAfterACrash(t *testing.T) {
-	if out, err := command(t, "up").CombinedOutput(); err != nil {
-		t.Fatalf("lab up: %v\n%s", err, out)
-	}
+func holder(t *testing.T) int {
+	t.Helper()
 	pid, err := lab.Holder(commandDir)
 	if err != nil || pid == 0 {
 		t.Fatalf("holder %d, %v", pid, err)
 	}
-	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+	return pid
+}
+
+func TestPrivilegedUpLeavesForeignFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	mine := filepath.Join(dir, "mine")
+	if err := os.WriteFile(mine, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"up", "demo", "down"} {
+		out, err := command(t, name, "--dir="+dir).CombinedOutput()
+		if line, more, _ := strings.Cut(strings.TrimSpace(string(out)), "\n"); err == nil || (more != "" && name != "demo") || !strings.Contains(string(out), dir+" is not a lab's directory") {
+			t.Errorf("lab %s: %v\n%s", name, err, line)
+		}
+		if _, err := os.Stat(mine); err != nil {
+			t.Fatalf("lab %s: %v", name, err)
+		}
+	}
+	nothingLeft(t)
+}
+
+// A lab that does not come up tells why, and where the logs are.
+func TestPrivilegedUpThatFailsKeepsLogs(t *testing.T) {
+	bin := t.TempDir()
+	built, _ := programs(t)
+	for _, name := range append(gateway.Services(), "lab", "hgctl") {
+		if err := os.Symlink(filepath.Join(built, name), filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(bin, "controlplane"), []byte("#!/bin/sh\necho out of order >&2\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t, "up", "--bin-dir="+bin).CombinedOutput()
+	_, rest, found := strings.Cut(string(out), "(all logs are in ")
+	dir, _, _ := strings.Cut(rest, ")")
+	if err == nil || !found {
+		t.Fatalf("lab up: %v\n%s", err, out)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if data, err := os.ReadFile(filepath.Join(dir, "logs", "controlplane.log")); err != nil || !strings.Contains(string(data), "out of order") {
+		t.Errorf("the log of what failed: %q, %v", data, err)
+	}
+	if strings.Contains(string(out), commandDir+"/") {
+		t.Errorf("it tells of files that are gone: %s", out)
+	}
+	nothingLeft(t)
+}
+
+// TestPrivilegedDownWhenTheLabHangs stops the process that has the lab: it does
+// nothing any more, and holds everything.
+func TestPrivilegedDownWhenTheLabHangs(t *testing.T) {
+	if out, err := command(t, "up").CombinedOutput(); err != nil {
+		t.Fatalf("lab up: %v\n%s", err, out)
+	}
+	if err := unix.Kill(holder(t), unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := command(t, "down", "--grace=1s").CombinedOutput(); err != nil || !strings.Contains(string(out), "is killed") {
+		t.Errorf("lab down: %v\n%s", err, out)
+	}
+	nothingLeft(t)
+}
+
+func TestPrivilegedDownAfterACrash(t *testing.T) {
+	if out, err := command(t, "up").CombinedOutput(); err != nil {
+		t.Fatalf("lab up: %v\n%s", err, out)
+	}
+	crash(t)
+	if out, err := command(t, "down").CombinedOutput(); err != nil {
+		t.Errorf("lab down: %v\n%s", err, out)
+	}
+	nothingLeft(t)
+}
+
+// crash kills the process that has the lab.
+func crash(t *testing.T) {
+	t.Helper()
+	if err := unix.Kill(holder(t), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if err := lab.Poll(within(t), "the lab's process to die", func(context.Context) error {
@@ -109,14 +194,12 @@ func TestPrivilegedDownAfterACrash(t *testing.T) {
 	if names, _ := netns.List(commandPrefix); len(names) == 0 {
 		t.Error("a crash left nothing to clean up: the test proves nothing")
 	}
-	if out, err := command(t, "down").CombinedOutput(); err != nil {
-		t.Errorf("lab down: %v\n%s", err, out)
-	}
-	nothingLeft(t)
 }
 
-// TestPrivilegedDemoInterrupted presses Ctrl-C in the middle of the demo.
-func TestPrivilegedDemoInterrupted(t *testing.T) {
+// runDemoUntil starts the demo, does something at the first line that contains
+// a text, and waits for the end.
+func runDemoUntil(t *testing.T, text string, do func(*os.Process)) (stderr string, err error) {
+	t.Helper()
 	cmd := command(t, "demo")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -128,25 +211,43 @@ func TestPrivilegedDemoInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	told := false
+	done := false
 	for lines.Scan() {
-		if !told && strings.Contains(lines.Text(), "1/7") {
-			told = true
-			if err := cmd.Process.Signal(os.Interrupt); err != nil {
-				t.Error(err)
-			}
+		if !done && strings.Contains(lines.Text(), text) {
+			done = true
+			do(cmd.Process)
 		}
 	}
-	if err := cmd.Wait(); err == nil || !strings.Contains(errs.String(), "interrupted") {
-		t.Errorf("interrupted demo ended with %v: %s", err, errs.String())
+	if !done {
+		t.Errorf("the demo never came to %q", text)
 	}
-	if !told {
-		t.Error("the demo never came to its first step")
-	}
-	nothingLeft(t)
+	err = cmd.Wait()
+	return errs.String(), err
 }
 
+// TestPrivilegedDemoInterrupted presses Ctrl-C: as the lab comes up, in the
+// first step, and while a gateway is dead.
+func TestPrivilegedDemoInterrupted(t *testing.T) {
+	for _, at := range []string{"building the virtual world", "a real Kubernetes API server", "starting both gateways", "1/7", "is off; waiting"} {
+		t.Run(at, func(t *testing.T) {
+			stderr, err := runDemoUntil(t, at, func(p *os.Process) {
+				if err := p.Signal(os.Interrupt); err != nil {
+					t.Error(err)
+				}
+			})
+			if err == nil || !strings.Contains(stderr, "interrupted") {
+				t.Errorf("interrupted demo ended with %v: %s", err, stderr)
+			}
+			nothingLeft(t)
+		})
+	}
+}
+
+// TestPrivilegedDemo runs the whole demo, over what one has left that was killed.
 func TestPrivilegedDemo(t *testing.T) {
+	if stderr, err := runDemoUntil(t, "1/7", func(*os.Process) { crash(t) }); err == nil {
+		t.Errorf("the killed demo succeeded: %s", stderr)
+	}
 	out, err := command(t, "demo").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

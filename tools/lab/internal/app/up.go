@@ -8,9 +8,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/config"
 	"github.com/hybridgateway/gateway/tools/lab/internal/lab"
@@ -19,8 +22,8 @@ import (
 // upWord begins the line by which the background process says that it is up.
 const upWord = "up: "
 
-// downGrace is how long a lab may take to remove itself.
-const downGrace = 30 * time.Second
+// killGrace is how long the kernel may take to end a process that was killed.
+const killGrace = 30 * time.Second
 
 // runUp starts the process that holds the lab, shows its progress, and leaves
 // it alone when the lab is up.
@@ -99,13 +102,40 @@ func runHold(ctx context.Context, c config.Config, stdout, stderr io.Writer) err
 		if err := l.StartGateways(ctx); err != nil {
 			return err
 		}
-		for _, line := range instructions(l) {
-			fmt.Fprintln(stdout, upWord+line)
+		if err := announce(l, stdout); err != nil {
+			return err
 		}
-		fmt.Fprintln(stdout, ".")
 		<-ctx.Done()
 		return nil
 	})
+}
+
+// announce says that the lab is up, and moves this process's own output to a log
+// beside the others': the reader of the pipe goes away when it hears the news,
+// and who writes to it after that is ended by SIGPIPE.
+func announce(l *lab.Lab, stdout io.Writer) error {
+	log, err := os.OpenFile(filepath.Join(l.LogDir(), "lab.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("open the lab's own log: %w", err)
+	}
+	defer log.Close()
+	// Any goroutine may log; only this one writes to standard output.
+	if err := redirect(os.Stderr, log); err != nil {
+		return err
+	}
+	for _, line := range instructions(l) {
+		fmt.Fprintln(stdout, upWord+line)
+	}
+	fmt.Fprintln(stdout, ".")
+	return redirect(os.Stdout, log)
+}
+
+// redirect makes an open file of the process another name of to.
+func redirect(from, to *os.File) error {
+	if err := unix.Dup3(int(to.Fd()), int(from.Fd()), 0); err != nil {
+		return fmt.Errorf("redirect %s to %s: %w", from.Name(), to.Name(), err)
+	}
+	return nil
 }
 
 // instructions tell what can be done with a lab that is up.
@@ -144,17 +174,12 @@ func runDown(ctx context.Context, c config.Config, stdout io.Writer) error {
 		return err
 	}
 	if pid != 0 {
-		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("end the lab's process %d: %w", pid, err)
+		err := endHolder(ctx, c.Dir, pid, syscall.SIGTERM, c.Grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			fmt.Fprintf(stdout, "the lab's process %d did not end within %s, and is killed\n", pid, c.Grace)
+			err = endHolder(ctx, c.Dir, pid, syscall.SIGKILL, killGrace)
 		}
-		wait, cancel := context.WithTimeout(ctx, downGrace)
-		defer cancel()
-		if err := lab.Poll(wait, "the lab's process to end", func(context.Context) error {
-			if still, err := lab.Holder(c.Dir); err != nil || still != 0 {
-				return errors.Join(fmt.Errorf("process %d is still there", pid), err)
-			}
-			return nil
-		}); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -167,4 +192,24 @@ func runDown(ctx context.Context, c config.Config, stdout io.Writer) error {
 	}
 	fmt.Fprintln(stdout, "the lab is removed")
 	return nil
+}
+
+// endHolder sends a signal to the process that has the lab, and waits for it to
+// let go. The error is context.DeadlineExceeded when it does not.
+func endHolder(ctx context.Context, dir string, pid int, sig syscall.Signal, grace time.Duration) error {
+	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("end the lab's process %d: %w", pid, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	return lab.Poll(ctx, "the lab's process to end", func(context.Context) error {
+		still, err := lab.Holder(dir)
+		if err != nil {
+			return err
+		}
+		if still == pid {
+			return fmt.Errorf("process %d is still there", pid)
+		}
+		return nil
+	})
 }

@@ -37,6 +37,8 @@ type Config struct {
 	Prefix     string
 	Verbose    bool
 
+	Grace time.Duration // of down
+
 	Host string   // of exec
 	Args []string // of exec: the command; none means a shell
 }
@@ -44,7 +46,9 @@ type Config struct {
 type flags struct {
 	Demo struct{} `cmd:"" help:"Bring the lab up, show the gateway at work, check what is shown, and remove everything."`
 	Up   struct{} `cmd:"" help:"Bring the lab up, and leave it up in the background."`
-	Down struct{} `cmd:"" help:"Remove the lab, whether it is up or was left behind by a crash."`
+	Down struct {
+		Grace time.Duration `help:"How long the lab's process may take to remove it; then it is killed, and the lab removed without it." default:"30s" placeholder:"TIME"`
+	} `cmd:"" help:"Remove the lab, whether it is up, hangs or was left behind by a crash."`
 	Exec struct {
 		Host string   `arg:"" help:"Host: gw1, gw2, ec2-1, ec2-2, lb, cp, aws, fabric, wan, node1, node1-pod1 and so on."`
 		Args []string `arg:"" name:"command" passthrough:"" optional:"" help:"Command and its arguments. Default: a shell."`
@@ -55,7 +59,7 @@ type flags struct {
 	Manifests  string           `help:"Directory of the product's Kubernetes permissions. Default: deploy/rbac beside the programs' directory." placeholder:"DIR"`
 	EC2Latency time.Duration    `name:"ec2-latency" env:"HYBRID_GATEWAY_LAB_EC2_LATENCY" help:"How long each call to the EC2 API takes." default:"100ms" placeholder:"TIME"`
 	Nodes      int              `help:"On-premises nodes at the start, 1 to 200." default:"3" placeholder:"N"`
-	Dir        string           `help:"Directory for sockets, keys, data and logs. It is removed at the end." default:"${dir}" placeholder:"DIR"`
+	Dir        string           `help:"Directory for sockets, keys, data and logs. It is made by the lab, or empty, and removed at the end." default:"${dir}" placeholder:"DIR"`
 	Prefix     string           `help:"How the names of the network namespaces begin: 1 to 8 characters of a-z, 0-9 and -." default:"${prefix}" placeholder:"NAME"`
 	Verbose    bool             `help:"Show the lab's own log, and let the services log at level debug."`
 	Version    kong.VersionFlag `help:"Print the version and exit." env:"-"`
@@ -77,7 +81,7 @@ func Parse(args []string, out io.Writer) (Config, error) {
 	c := Config{
 		Command: name, BinDir: f.BinDir, Manifests: f.Manifests, EC2Latency: f.EC2Latency,
 		Nodes: f.Nodes, Dir: f.Dir, Prefix: f.Prefix, Verbose: f.Verbose,
-		Host: f.Exec.Host, Args: f.Exec.Args,
+		Grace: f.Down.Grace, Host: f.Exec.Host, Args: f.Exec.Args,
 	}
 	if len(c.Args) > 0 && c.Args[0] == "--" {
 		c.Args = c.Args[1:]
@@ -89,6 +93,9 @@ func Parse(args []string, out io.Writer) (Config, error) {
 func (c *Config) complete() error {
 	if c.EC2Latency < 0 || c.EC2Latency > time.Minute {
 		return cli.Usagef("--ec2-latency=%s: want 0s to 1m", c.EC2Latency)
+	}
+	if c.Command == Down && (c.Grace < 0 || c.Grace > time.Hour) {
+		return cli.Usagef("--grace=%s: want 0s to 1h", c.Grace)
 	}
 	if c.Nodes < 1 || c.Nodes > 200 {
 		return cli.Usagef("--nodes=%d: want 1 to 200", c.Nodes)

@@ -42,6 +42,7 @@ func TestParseRefuses(t *testing.T) {
 		{"up --prefix=Lab", `--prefix="Lab": want`},
 		{"up --prefix=much-too-long-", "1 to 8 characters"},
 		{"up --dir=/", `--dir="/": want`},
+		{"down --grace=-1s", "--grace=-1s: want 0s to 1h"},
 		{"exec", "<host>"},
 		{"dance", "dance"},
 		{"", "demo"},
