@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strconv"
+	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/term"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/hybridgateway/gateway/libs/cli"
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
@@ -23,16 +22,65 @@ import (
 )
 
 type flags struct {
-	Status  statusFlags `cmd:"" help:"Show the state of a gateway: leadership, streams, tunnel, VTEPs, routes."`
-	Version struct{}    `cmd:"" help:"Print the version of hgctl."`
+	Status    statusFlags   `cmd:"" help:"Show the state of a gateway: leadership, streams, tunnel, VTEPs, routes."`
+	Routes    routesFlags   `cmd:"" help:"Show the routes, or take one over that is in conflict."`
+	Vteps     listFlags     `cmd:"" help:"Show the remote VTEPs, and why those are quarantined that are."`
+	Transfer  transferFlags `cmd:"" help:"Hand the leadership from the gateway to another one, and wait until that one's routes are in place."`
+	Purge     purgeFlags    `cmd:"" help:"Remove the gateways' routes and prefix lists, for an uninstall. The gateway makes none until its route-sync is started again."`
+	IAMPolicy readFlags     `cmd:"" name:"iam-policy" help:"Print the least IAM policy that the gateway's role needs."`
+	Version   struct{}      `cmd:"" help:"Print the version of hgctl."`
 }
 
 type statusFlags struct {
-	Watch   bool          `short:"w" help:"Go on showing the state whenever it changes."`
-	Output  string        `short:"o" help:"Output format: ${enum}." enum:"table,json" default:"table"`
-	Timeout time.Duration `help:"How long to wait for the answer. Not used with --watch." default:"5s"`
+	Watch bool `short:"w" help:"Go on showing the state whenever it changes."`
+
+	listFlags
+}
+
+type routesFlags struct {
+	List  listFlags  `cmd:"" default:"withargs" help:"Show the routes: target, state, and what is wrong."`
+	Adopt adoptFlags `cmd:"" help:"Let the gateway, which must lead, take over a route that is in conflict."`
+}
+
+type adoptFlags struct {
+	Table       string `arg:"" help:"Id of the route table."`
+	Destination string `arg:"" help:"Destination of the route: a CIDR or the id of a prefix list."`
+
+	readFlags
+}
+
+type transferFlags struct {
+	Shard   string        `help:"Shard to hand over." default:"default" env:"-" placeholder:"NAME"`
+	To      string        `help:"Id of the gateway that shall lead. Default: any that is fit to." env:"-" placeholder:"GATEWAY"`
+	Timeout time.Duration `help:"How long to wait until the other gateway's routes are in place." default:"30s" env:"-"`
+
+	output
+	connection
+}
+
+type purgeFlags struct {
+	Yes     bool          `help:"Do not ask whether that is meant." env:"-"`
+	Timeout time.Duration `help:"How long to wait until all is removed. EC2 grants an account about five writes a second." default:"10m" env:"-"`
+
+	output
+	connection
+}
+
+// listFlags are those of a command that shows a part of the status.
+type listFlags struct {
+	output
+	readFlags
+}
+
+// readFlags are those of a command that is answered at once.
+type readFlags struct {
+	Timeout time.Duration `help:"How long to wait for the answer." default:"5s"`
 
 	connection
+}
+
+type output struct {
+	Output string `short:"o" help:"Output format: ${enum}." enum:"table,json" default:"table"`
 }
 
 // connection are the flags of every command that calls a gateway.
@@ -55,11 +103,11 @@ func (c *connection) Validate() error {
 
 // Run does what args ask for and returns the exit code: 0 for success, 1 when it
 // failed, 2 when args cannot be used.
-func Run(ctx context.Context, args []string, out, errOut io.Writer) int {
+func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	var f flags
 	command, err := cli.Parse(cli.Program{
 		Name:    "hgctl",
-		Summary: "Asks a hybrid gateway how it is.",
+		Summary: "Asks a hybrid gateway how it is, and tells it what to do. Exit codes: 0 it worked, 1 it failed, 2 the command line cannot be used.",
 		Env:     "HGCTL",
 	}, &f, args, out)
 	switch {
@@ -69,105 +117,108 @@ func Run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		fmt.Fprintf(errOut, "hgctl: %v\n", err)
 		return 2
 	}
-	if command == "version" {
-		fmt.Fprintln(out, cli.Version())
-		return 0
-	}
-	if err := runStatus(ctx, f.Status, out, errOut); err != nil && ctx.Err() == nil {
+	if err := run(ctx, strings.Fields(command), f, streams{in, out, errOut}); err != nil {
 		fmt.Fprintf(errOut, "hgctl: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-func runStatus(ctx context.Context, f statusFlags, out, errOut io.Writer) error {
-	target := client.Target{Address: f.Address, CA: f.CA, Cert: f.Cert, Key: f.Key, ServerName: f.ServerName}
+type streams struct {
+	in          io.Reader
+	out, errOut io.Writer
+}
+
+func run(ctx context.Context, command []string, f flags, std streams) error {
+	switch command[0] {
+	case "status":
+		return call(f.Status.connection, std, func(s session) error {
+			if f.Status.Watch {
+				return s.watch(ctx, f.Status.Output)
+			}
+			return s.show(ctx, f.Status.listFlags, render.Table, func(st *adminv1.Status) *adminv1.Status { return st })
+		})
+	case "routes":
+		if command[1] == "adopt" {
+			return call(f.Routes.Adopt.connection, std, func(s session) error { return s.adopt(ctx, f.Routes.Adopt) })
+		}
+		return call(f.Routes.List.connection, std, func(s session) error {
+			return s.show(ctx, f.Routes.List, render.Routes, routesOf)
+		})
+	case "vteps":
+		return call(f.Vteps.connection, std, func(s session) error { return s.show(ctx, f.Vteps, render.Vteps, vtepsOf) })
+	case "transfer":
+		return call(f.Transfer.connection, std, func(s session) error { return s.transfer(ctx, f.Transfer) })
+	case "purge":
+		return call(f.Purge.connection, std, func(s session) error { return s.purge(ctx, f.Purge) })
+	case "iam-policy":
+		return call(f.IAMPolicy.connection, std, func(s session) error { return s.policy(ctx, f.IAMPolicy) })
+	case "version":
+		_, err := fmt.Fprintln(std.out, cli.Version())
+		return err
+	}
+	return fmt.Errorf("no such command: %s", strings.Join(command, " "))
+}
+
+// call connects and has f use the connection.
+func call(c connection, std streams, f func(session) error) error {
+	target := client.Target{Address: c.Address, CA: c.CA, Cert: c.Cert, Key: c.Key, ServerName: c.ServerName}
 	conn, err := client.Dial(target)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	s := session{admin: adminv1.NewAdminServiceClient(conn), target: target, flags: f, out: out, errOut: errOut}
-	if f.Watch {
-		return s.watch(ctx)
-	}
-	return s.status(ctx)
+	return f(session{admin: adminv1.NewAdminServiceClient(conn), target: target, streams: std})
 }
 
+// session is a connection to a gateway, and to who asks.
 type session struct {
-	admin       adminv1.AdminServiceClient
-	target      client.Target
-	flags       statusFlags
-	out, errOut io.Writer
+	admin  adminv1.AdminServiceClient
+	target client.Target
+	streams
 }
 
-func (s session) status(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.flags.Timeout)
+// status reads the gateway's status, within the given time.
+func (s session) status(ctx context.Context, within time.Duration) (*adminv1.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	answer, err := s.admin.GetStatus(ctx, &adminv1.GetStatusRequest{}, grpc.WaitForReady(false))
 	if err != nil {
-		return client.Explain(s.target, err)
+		return nil, client.Explain(s.target, err)
 	}
-	return s.show(answer.GetStatus())
+	return answer.GetStatus(), nil
 }
 
-// watch shows every status until ctx ends. A lost connection is told and opened again.
-func (s session) watch(ctx context.Context) error {
-	wait := &backoff.ExponentialBackOff{InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.2, MaxInterval: 3 * time.Second}
-	wait.Reset()
-	for {
-		shown, err := s.watchOnce(ctx)
-		if shown {
-			wait.Reset()
-		}
-		if ctx.Err() == nil {
-			fmt.Fprintf(s.errOut, "hgctl: %v; trying again\n", client.Explain(s.target, err))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait.NextBackOff()):
-		}
-	}
-}
-
-func (s session) watchOnce(ctx context.Context) (shown bool, err error) {
-	stream, err := s.admin.WatchStatus(ctx, &adminv1.WatchStatusRequest{})
+// show reads the status and writes a part of it.
+func (s session) show(ctx context.Context, f listFlags, table func(io.Writer, *adminv1.Status) error, part func(*adminv1.Status) *adminv1.Status) error {
+	st, err := s.status(ctx, f.Timeout)
 	if err != nil {
-		return false, err
-	}
-	for {
-		answer, err := stream.Recv()
-		if err != nil {
-			return shown, err
-		}
-		if err := s.show(answer.GetStatus()); err != nil {
-			return shown, err
-		}
-		shown = true
-	}
-}
-
-// Codes of ECMA-48: cursor home, and erase from there to the end.
-const clearScreen = "\x1b[H\x1b[J"
-
-func (s session) show(status *adminv1.Status) error {
-	if s.flags.Output == "json" {
-		line, err := protojson.Marshal(status)
-		if err != nil {
-			return fmt.Errorf("write the status as JSON: %w", err)
-		}
-		_, err = fmt.Fprintln(s.out, string(line))
 		return err
 	}
-	if s.flags.Watch {
-		lead := "\n"
-		if file, ok := s.out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-			lead = clearScreen
-		}
-		if _, err := io.WriteString(s.out, lead); err != nil {
-			return err
-		}
+	if f.Output == "json" {
+		return s.writeJSON(part(st))
 	}
-	return render.Table(s.out, status)
+	return table(s.out, st)
+}
+
+// routesOf is what JSON shows for routes: the status without the rest.
+func routesOf(st *adminv1.Status) *adminv1.Status {
+	return &adminv1.Status{
+		GatewayId: st.GetGatewayId(), Version: st.GetVersion(), Time: st.GetTime(),
+		Routes: st.GetRoutes(), OwnInterface: st.GetOwnInterface(), MissingPermissions: st.GetMissingPermissions(),
+	}
+}
+
+// vtepsOf is what JSON shows for VTEPs.
+func vtepsOf(st *adminv1.Status) *adminv1.Status {
+	return &adminv1.Status{GatewayId: st.GetGatewayId(), Version: st.GetVersion(), Time: st.GetTime(), Vteps: st.GetVteps()}
+}
+
+func (s session) writeJSON(m proto.Message) error {
+	line, err := protojson.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("write the answer as JSON: %w", err)
+	}
+	_, err = fmt.Fprintln(s.out, string(line))
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,9 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/status"
 
 	"github.com/hybridgateway/gateway/libs/pkitest"
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
@@ -66,6 +65,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"a bad flag", []string{"status", "--output=xml"}, 2, `--output must be one of "table","json" but got "xml"`},
 		{"no port", []string{"status", "--address=gw1"}, 2, `--address="gw1": want a host and a port`},
 		{"no command", nil, 2, "status"},
+		{"no table", []string{"routes", "adopt"}, 2, "<table> <destination>"},
+		{"no destination", []string{"routes", "adopt", "rtb-1"}, 2, "<destination>"},
+		{"an unknown command", []string{"drain"}, 2, "drain"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			code, _, errOut := w.hgctl(c.args...)
@@ -83,7 +85,7 @@ func TestEnvironment(t *testing.T) {
 		t.Setenv("HGCTL_"+strings.ToUpper(name), value)
 	}
 	var out, errOut bytes.Buffer
-	if code := app.Run(t.Context(), []string{"status"}, &out, &errOut); code != 0 {
+	if code := app.Run(t.Context(), []string{"status"}, strings.NewReader(""), &out, &errOut); code != 0 {
 		t.Errorf("exit code %d: %s", code, errOut.String())
 	}
 }
@@ -94,7 +96,9 @@ func TestWatchReconnects(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out, errOut := &buffer{}, &buffer{}
 	ended := make(chan int, 1)
-	go func() { ended <- app.Run(ctx, append([]string{"status", "--watch"}, w.flags...), out, errOut) }()
+	go func() {
+		ended <- app.Run(ctx, append([]string{"status", "--watch"}, w.flags...), strings.NewReader(""), out, errOut)
+	}()
 	poll(t, "a status is shown", func() bool { return strings.Count(out.String(), "Gateway gw1") >= 1 })
 	w.stop()
 	poll(t, "the loss is told", func() bool { return strings.Contains(errOut.String(), "trying again") })
@@ -113,6 +117,9 @@ type world struct {
 	address string
 	tls     *tls.Config
 	stop    func()
+	gateway *gateway
+	// typed is what the operator types.
+	typed string
 }
 
 func newWorld(t *testing.T) *world {
@@ -127,7 +134,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{address: "127.0.0.1:0", tls: &tls.Config{
+	w := &world{gateway: &gateway{}, address: "127.0.0.1:0", tls: &tls.Config{
 		Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS13,
 	}}
 	w.tls.ClientCAs.AppendCertsFromPEM(pem)
@@ -146,7 +153,7 @@ func (w *world) start(t *testing.T) {
 	}
 	w.address = listener.Addr().String()
 	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(w.tls)))
-	adminv1.RegisterAdminServiceServer(server, gateway{})
+	adminv1.RegisterAdminServiceServer(server, w.gateway)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	w.stop = sync.OnceFunc(func() {
@@ -160,27 +167,15 @@ func (w *world) start(t *testing.T) {
 // hgctl runs a command with the operator's flags, those of args winning.
 func (w *world) hgctl(args ...string) (code int, out, errOut string) {
 	var o, e bytes.Buffer
-	if len(args) > 0 && args[0] == "status" {
-		args = append(append([]string{"status"}, w.flags...), args[1:]...)
+	if len(args) > 0 && args[0] != "version" {
+		command := 1
+		if args[0] == "routes" && len(args) > 1 && args[1] == "adopt" {
+			command = 2
+		}
+		args = slices.Concat(args[:command], w.flags, args[command:])
 	}
-	code = app.Run(context.Background(), args, &o, &e)
+	code = app.Run(context.Background(), args, strings.NewReader(w.typed), &o, &e)
 	return code, o.String(), e.String()
-}
-
-type gateway struct {
-	adminv1.UnimplementedAdminServiceServer
-}
-
-func (gateway) GetStatus(context.Context, *adminv1.GetStatusRequest) (*adminv1.GetStatusResponse, error) {
-	return &adminv1.GetStatusResponse{Status: &adminv1.Status{GatewayId: "gw1"}}, nil
-}
-
-func (gateway) WatchStatus(_ *adminv1.WatchStatusRequest, stream grpc.ServerStreamingServer[adminv1.WatchStatusResponse]) error {
-	if err := stream.Send(&adminv1.WatchStatusResponse{Status: &adminv1.Status{GatewayId: "gw1"}}); err != nil {
-		return err
-	}
-	<-stream.Context().Done()
-	return status.Error(codes.Canceled, "left")
 }
 
 // buffer is written by hgctl while the test reads it.

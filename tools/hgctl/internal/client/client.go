@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 )
 
 // Target is where the admin API is and how the two ends prove who they are.
@@ -64,6 +67,9 @@ func Explain(t Target, err error) error {
 		return err
 	}
 	message := s.Message()
+	if answered(s) {
+		return fmt.Errorf("%s: %s", t.Address, message)
+	}
 	hint := ""
 	switch {
 	case strings.Contains(message, "connection refused"):
@@ -74,6 +80,8 @@ func Explain(t Target, err error) error {
 		hint = "the gateway refuses this operator: --cert must be signed by the authority in its --client-ca"
 	case s.Code() == codes.DeadlineExceeded:
 		hint = "no answer in time: check --address, and that no firewall drops the port"
+	case s.Code() == codes.Unimplemented:
+		hint = "the gateway is of a version that does not know this command"
 	case s.Code() == codes.Unavailable:
 		hint = "the gateway cannot be reached"
 	}
@@ -81,4 +89,13 @@ func Explain(t Target, err error) error {
 		return fmt.Errorf("%s: %s: %s", t.Address, s.Code(), message)
 	}
 	return fmt.Errorf("%s: %s (%w)", t.Address, hint, errors.New(message))
+}
+
+// answered tells whether the message is the gateway's own: it refused the operator, or
+// passed on what one of its services said.
+func answered(s *status.Status) bool {
+	return s.Code() == codes.PermissionDenied || slices.ContainsFunc(s.Details(), func(d any) bool {
+		_, forwarded := d.(*adminv1.Forwarding)
+		return forwarded
+	})
 }

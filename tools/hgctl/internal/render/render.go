@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
@@ -19,10 +20,7 @@ import (
 // Table writes the status as text, the most urgent first.
 func Table(w io.Writer, s *adminv1.Status) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Gateway %s  %s  %s\n", s.GetGatewayId(), version(s), s.GetTime().AsTime().Format(time.RFC3339))
-	for _, problem := range problems(s) {
-		fmt.Fprintf(&b, "  ! %s\n", problem)
-	}
+	head(&b, s, slices.Concat(serviceProblems(s), leadershipProblems(s), tunnelProblems(s), vtepProblems(s), routeProblems(s)))
 	section(&b, "SHARD\tROLE\tEPOCH\tHOLDER\tNODE IP\tENI\tZONE\tVALID FOR\tCONVERGED", len(s.GetShards()), "no leadership known", func(i int) string {
 		return shard(s.GetShards()[i])
 	})
@@ -32,29 +30,89 @@ func Table(w io.Writer, s *adminv1.Status) error {
 	section(&b, "TUNNEL\tREADY\tVTEP IP\tMAC\tMTU\tVTEPS\tROUTES\tRX PACKETS\tTX PACKETS\tREASON", len(s.GetTunnels()), "no tunnel known", func(i int) string {
 		return tunnel(s.GetTunnels()[i])
 	})
-	section(&b, "VTEP\tIP\tPOD CIDRS\tSTATE\tREASON", len(s.GetVteps()), "no hybrid node known", func(i int) string {
-		v := s.GetVteps()[i]
-		return row(v.GetNode(), v.GetIp(), strings.Join(v.GetPodCidrs(), ","), enum(v.GetState().String(), "STATE_"), v.GetReason())
-	})
-	section(&b, "TABLE\tDESTINATION\tTARGET\tSTATE\tEPOCH\tDETAIL", len(s.GetRoutes()), "no route known", func(i int) string {
-		r := s.GetRoutes()[i]
-		return row(r.GetTableId(), r.GetDestination(), r.GetTarget(), enum(r.GetState().String(), "STATE_"), number(r.GetEpoch()), r.GetDetail())
-	})
+	vteps(&b, s)
+	routes(&b, s)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// problems are the lines that an operator must not overlook.
-func problems(s *adminv1.Status) []string {
+// Routes writes what the status says of the VPC's side.
+func Routes(w io.Writer, s *adminv1.Status) error {
+	var b strings.Builder
+	head(&b, s, slices.Concat(lost(s, "route-sync"), routeProblems(s)))
+	routes(&b, s)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Vteps writes what the status says of the on-premises side.
+func Vteps(w io.Writer, s *adminv1.Status) error {
+	var b strings.Builder
+	head(&b, s, slices.Concat(lost(s, "vtep-registry"), vtepProblems(s)))
+	vteps(&b, s)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func head(b *strings.Builder, s *adminv1.Status, problems []string) {
+	fmt.Fprintf(b, "Gateway %s  %s  %s\n", s.GetGatewayId(), version(s), s.GetTime().AsTime().Format(time.RFC3339))
+	for _, problem := range problems {
+		fmt.Fprintf(b, "  ! %s\n", printable(problem))
+	}
+}
+
+func vteps(b *strings.Builder, s *adminv1.Status) {
+	section(b, "VTEP\tIP\tPOD CIDRS\tSTATE\tREASON", len(s.GetVteps()), "no remote VTEP known", func(i int) string {
+		v := s.GetVteps()[i]
+		state := enum(v.GetState().String(), "STATE_")
+		if v.GetStale() {
+			state += ", remembered"
+		}
+		return row(v.GetNode(), v.GetIp(), strings.Join(v.GetPodCidrs(), ","), state, v.GetReason())
+	})
+}
+
+func routes(b *strings.Builder, s *adminv1.Status) {
+	own := []*routesv1.Interface{s.GetOwnInterface()}
+	if own[0] == nil {
+		own = nil
+	}
+	section(b, "INTERFACE\tREGION\tZONE\tSOURCE/DEST CHECK", len(own), "no interface known", func(i int) string {
+		check := strings.TrimPrefix(enum(own[i].GetSourceDestCheck().String(), "SOURCE_DEST_CHECK_"), "unspecified")
+		return row(own[i].GetEniId(), own[i].GetRegion(), own[i].GetZone(), check)
+	})
+	section(b, "TABLE\tDESTINATION\tTARGET\tSTATE\tEPOCH\tDETAIL", len(s.GetRoutes()), "no route known", func(i int) string {
+		r := s.GetRoutes()[i]
+		return row(r.GetTableId(), r.GetDestination(), r.GetTarget(), enum(r.GetState().String(), "STATE_"), number(r.GetEpoch()), r.GetDetail())
+	})
+}
+
+func serviceProblems(s *adminv1.Status) []string {
 	var lines []string
 	for _, st := range s.GetServices() {
-		if !st.GetConnected() {
-			lines = append(lines, fmt.Sprintf("%s does not answer: what is shown of it is the last that was known", st.GetName()))
+		lines = append(lines, lost(s, st.GetName())...)
+	}
+	return lines
+}
+
+func lost(s *adminv1.Status, service string) []string {
+	for _, st := range s.GetServices() {
+		if st.GetName() == service && !st.GetConnected() {
+			return []string{service + " does not answer: what is shown of it is the last that was known"}
 		}
 	}
-	if !slices.ContainsFunc(s.GetShards(), func(sh *adminv1.ShardStatus) bool { return sh.GetLeadership().GetHolder() != nil }) {
-		lines = append(lines, "no gateway leads")
+	return nil
+}
+
+func leadershipProblems(s *adminv1.Status) []string {
+	if slices.ContainsFunc(s.GetShards(), func(sh *adminv1.ShardStatus) bool { return sh.GetLeadership().GetHolder() != nil }) {
+		return nil
 	}
+	return []string{"no gateway leads"}
+}
+
+func tunnelProblems(s *adminv1.Status) []string {
+	var lines []string
 	for _, t := range s.GetTunnels() {
 		if !t.GetReady() {
 			lines = append(lines, fmt.Sprintf("tunnel %s is not ready: %s", t.GetDevice(), t.GetReason()))
@@ -63,13 +121,39 @@ func problems(s *adminv1.Status) []string {
 			lines = append(lines, fmt.Sprintf("tunnel %s: %s", t.GetDevice(), p))
 		}
 	}
+	return lines
+}
+
+func vtepProblems(s *adminv1.Status) []string {
+	var lines []string
 	if n := count(s.GetVteps(), func(v *vtepsv1.Vtep) bool { return v.GetState() == vtepsv1.State_STATE_QUARANTINED }); n > 0 {
 		lines = append(lines, fmt.Sprintf("%s quarantined", plural(n, "VTEP is", "VTEPs are")))
 	}
-	if n := count(s.GetRoutes(), func(r *routesv1.Route) bool {
-		return r.GetState() == routesv1.State_STATE_CONFLICT || r.GetState() == routesv1.State_STATE_ERROR
-	}); n > 0 {
-		lines = append(lines, fmt.Sprintf("%s in conflict or error", plural(n, "route is", "routes are")))
+	if n := count(s.GetVteps(), (*vtepsv1.Vtep).GetStale); n > 0 {
+		lines = append(lines, fmt.Sprintf("%s only remembered, for the API server has not answered since vtep-registry's start", plural(n, "VTEP is", "VTEPs are")))
+	}
+	return lines
+}
+
+func routeProblems(s *adminv1.Status) []string {
+	var lines []string
+	own := s.GetOwnInterface()
+	switch {
+	case own.GetProblem() != "":
+		lines = append(lines, fmt.Sprintf("interface %s: %s", own.GetEniId(), own.GetProblem()))
+	case own.GetSourceDestCheck() == routesv1.SourceDestCheck_SOURCE_DEST_CHECK_ON:
+		lines = append(lines, fmt.Sprintf("interface %s: the source/destination check is on, so EC2 drops what the gateway forwards", own.GetEniId()))
+	}
+	for _, p := range s.GetMissingPermissions() {
+		lines = append(lines, fmt.Sprintf("the gateway's role lacks %s on %s", p.GetAction(), p.GetResource()))
+	}
+	for _, state := range []struct {
+		is   routesv1.State
+		name string
+	}{{routesv1.State_STATE_CONFLICT, "in conflict"}, {routesv1.State_STATE_ERROR, "in error"}} {
+		if n := count(s.GetRoutes(), func(r *routesv1.Route) bool { return r.GetState() == state.is }); n > 0 {
+			lines = append(lines, plural(n, "route is", "routes are")+" "+state.name)
+		}
 	}
 	return lines
 }
@@ -122,15 +206,20 @@ func section(b *strings.Builder, header string, rows int, none string, line func
 	}
 }
 
-// row joins cells; what came from outside must not break the table or the terminal.
+// printable is s without what could break a table or steer a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// row joins cells; what came from outside must not break the table.
 func row(cells ...string) string {
 	for i, c := range cells {
-		c = strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f {
-				return ' '
-			}
-			return r
-		}, c)
+		c = printable(c)
 		if c == "" {
 			c = "-"
 		}

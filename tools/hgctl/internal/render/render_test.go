@@ -2,6 +2,7 @@ package render_test
 
 import (
 	"flag"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -23,10 +24,19 @@ var rewrite = flag.Bool("rewrite", false, "write what is rendered into testdata"
 var now = timestamppb.New(time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC))
 
 func TestTable(t *testing.T) {
-	for name, status := range map[string]*adminv1.Status{"healthy": healthy(), "troubled": troubled(), "empty": {}} {
+	for name, r := range map[string]struct {
+		write  func(io.Writer, *adminv1.Status) error
+		status *adminv1.Status
+	}{
+		"healthy":  {render.Table, healthy()},
+		"troubled": {render.Table, troubled()},
+		"empty":    {render.Table, &adminv1.Status{}},
+		"routes":   {render.Routes, troubled()},
+		"vteps":    {render.Vteps, troubled()},
+	} {
 		t.Run(name, func(t *testing.T) {
 			var got strings.Builder
-			if err := render.Table(&got, status); err != nil {
+			if err := r.write(&got, r.status); err != nil {
 				t.Fatal(err)
 			}
 			golden := "testdata/" + name + ".txt"
@@ -72,6 +82,7 @@ func healthy() *adminv1.Status {
 			{TableId: "rtb-1", Destination: "100.64.0.0/16", Target: "eni-1", State: routesv1.State_STATE_IN_SYNC, Epoch: 7},
 			{TableId: "rtb-2", Destination: "100.64.0.0/16", Target: "eni-1", State: routesv1.State_STATE_IN_SYNC, Epoch: 7},
 		},
+		OwnInterface: &routesv1.Interface{EniId: "eni-1", Region: "eu-west-1", Zone: "eu-west-1a", SourceDestCheck: routesv1.SourceDestCheck_SOURCE_DEST_CHECK_OFF},
 	}
 }
 
@@ -83,5 +94,10 @@ func troubled() *adminv1.Status {
 	s.Tunnels[0].Problems = []string{"route 100.64.9.0/24: another route is there"}
 	s.Vteps[1].State, s.Vteps[1].Reason = vtepsv1.State_STATE_QUARANTINED, "100.64.2.0/24 is node1's\x1b[31m\tred"
 	s.Routes[0].State, s.Routes[0].Target, s.Routes[0].Detail = routesv1.State_STATE_CONFLICT, "tgw-1", "points to a transit gateway: left alone"
+	s.Routes[1].State, s.Routes[1].Detail = routesv1.State_STATE_ERROR, "RequestLimitExceeded"
+	s.Routes = append(s.Routes, &routesv1.Route{TableId: "rtb-2", Destination: "100.64.0.0/24", Target: "pcx-1", State: routesv1.State_STATE_CONFLICT, Detail: "takes traffic of a pod network"})
+	s.OwnInterface.SourceDestCheck = routesv1.SourceDestCheck_SOURCE_DEST_CHECK_ON
+	s.MissingPermissions = []*routesv1.Permission{{Action: "ec2:ReplaceRoute", Resource: "arn:aws:ec2:eu-west-1:111122223333:route-table/rtb-2"}}
+	s.Vteps[0].Stale = true
 	return s
 }

@@ -1,0 +1,190 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
+	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
+	"github.com/hybridgateway/gateway/tools/hgctl/internal/app"
+)
+
+func TestPartsOfTheStatus(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		args      []string
+		has, lack string
+	}{
+		{[]string{"routes"}, "rtb-1  100.64.0.0/16  eni-1   in sync", "node1"},
+		{[]string{"vteps"}, "node1  192.168.1.11", "rtb-1"},
+	} {
+		code, out, errOut := w.hgctl(c.args...)
+		if code != 0 || !strings.Contains(out, c.has) || strings.Contains(out, c.lack) || errOut != "" {
+			t.Errorf("%v: exit code %d, output:\n%s%s", c.args, code, out, errOut)
+		}
+		code, out, _ = w.hgctl(append(c.args, "--output=json")...)
+		var s struct {
+			GatewayID string
+			Routes    []struct{ TableID string }
+			Vteps     []struct{ Node string }
+		}
+		if err := json.Unmarshal([]byte(out), &s); code != 0 || err != nil || s.GatewayID != "gw1" || len(s.Routes)+len(s.Vteps) != 1 {
+			t.Errorf("%v: exit code %d, %v in %s", c.args, code, err, out)
+		}
+	}
+}
+
+func TestActions(t *testing.T) {
+	for _, c := range []struct {
+		name, typed        string
+		args               []string
+		asked, out, errOut string
+		code               int
+	}{
+		{name: "transfer", args: []string{"transfer"}, asked: "transfer default to ", out: "gw2 leads shard default under epoch 8, and its routes are in place\n"},
+		{name: "transfer by name", args: []string{"transfer", "--to=gw2", "--shard=zone-a"}, asked: "transfer zone-a to gw2", out: "gw2 leads shard zone-a"},
+		{name: "transfer in JSON", args: []string{"transfer", "-o", "json"}, asked: "transfer default to ", out: `"id":"gw2"`},
+		{name: "a refused transfer", args: []string{"transfer", "--to=gw9"}, asked: "transfer default to gw9", code: 1, errOut: ": election: gw9 is not heard\n"},
+		{name: "an endless transfer", args: []string{"transfer", "--to=endless", "--timeout=300ms"}, asked: "transfer default to endless", code: 1, errOut: "not done within 300ms: the transfer may go on, hgctl status tells\n"},
+		{name: "adopt", args: []string{"routes", "adopt", "rtb-1", "100.64.0.0/16"}, asked: "adopt rtb-1 100.64.0.0/16", out: "rtb-1 100.64.0.0/16 is being taken over"},
+		{name: "adopt by somebody else", args: []string{"routes", "adopt", "rtb-1", "refused"}, asked: "adopt rtb-1 refused", code: 1, errOut: ": \"CN=operator\" may only read\n"},
+		{name: "the policy", args: []string{"iam-policy"}, asked: "policy", out: "{\n  \"Version\": \"2012-10-17\"\n}\n"},
+		{name: "purge", args: []string{"purge", "--yes"}, asked: "purge", out: "gw1 makes no route until its route-sync is started again\nnothing that the gateways own is left\n"},
+		{name: "purge after a yes", typed: "yes\n", args: []string{"purge"}, asked: "purge", out: "nothing that the gateways own is left", errOut: "Gateway gw1 leads: it removes all routes and prefix lists that the gateways own, and traffic from the VPC to the pods stops.\nGo on? Type yes: "},
+		{name: "purge after something else", typed: "y\n", args: []string{"purge"}, code: 1, errOut: "Go on? Type yes: hgctl: nothing is removed: that was not a yes"},
+		{name: "purge without an answer", args: []string{"purge"}, code: 1, errOut: "hgctl: nothing is removed"},
+		{name: "purge in JSON", args: []string{"purge", "--yes", "--output=json"}, asked: "purge", out: `{"led":true}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.typed = c.typed
+			code, out, errOut := w.hgctl(c.args...)
+			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errOut, c.errOut) || (c.errOut == "") != (errOut == "") || (c.out == "") != (out == "") {
+				t.Errorf("exit code %d, output %q, errors %q\nwant %d, %q, %q", code, out, errOut, c.code, c.out, c.errOut)
+			}
+			if asked := strings.Join(w.gateway.asked, ";"); asked != c.asked {
+				t.Errorf("the gateway was asked %q, want %q", asked, c.asked)
+			}
+		})
+	}
+}
+
+func TestPurgeTellsWhatIsLeft(t *testing.T) {
+	w := newWorld(t)
+	w.gateway.left = []string{"rtb-1 100.64.0.0/16: UnauthorizedOperation"}
+	code, out, errOut := w.hgctl("purge", "--yes")
+	if code != 1 || !strings.Contains(out, "left: rtb-1 100.64.0.0/16: UnauthorizedOperation\n") || !strings.Contains(errOut, "1 of what the gateways own could not be removed") {
+		t.Errorf("exit code %d, output:\n%s%s", code, out, errOut)
+	}
+	w.gateway.left, w.gateway.standsBy, w.typed = nil, true, "yes"
+	code, out, errOut = w.hgctl("purge")
+	if code != 0 || !strings.Contains(out, "purge the gateway that leads as well") || !strings.Contains(errOut, "gw1 does not lead: it makes no route") {
+		t.Errorf("exit code %d, output:\n%s%s", code, out, errOut)
+	}
+}
+
+// Ctrl-C while the question stands, and while the gateway works.
+func TestInterruptedActions(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	in, typing := io.Pipe()
+	defer typing.Close()
+	run := func(args ...string) (*buffer, <-chan int) {
+		errOut, ended := &buffer{}, make(chan int, 1)
+		go func() { ended <- app.Run(ctx, append(args, w.flags...), in, &buffer{}, errOut) }()
+		return errOut, ended
+	}
+	errOut, ended := run("purge")
+	poll(t, "the question is asked", func() bool { return strings.Contains(errOut.String(), "Type yes") })
+	cancel()
+	if code := <-ended; code != 1 || !strings.Contains(errOut.String(), "nothing is removed") {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	w.gateway.reached = cancel
+	errOut, ended = run("transfer", "--to=endless")
+	if code := <-ended; code != 1 || !strings.Contains(errOut.String(), "interrupted: the transfer may go on, hgctl status tells") {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+}
+
+// gateway answers as admin does; see services/admin.
+type gateway struct {
+	adminv1.UnimplementedAdminServiceServer
+	asked    []string
+	left     []string
+	standsBy bool
+	// reached is called when an endless transfer has begun.
+	reached func()
+}
+
+func (g *gateway) status() *adminv1.Status {
+	role := leadershipv1.Role_ROLE_ACTIVE
+	if g.standsBy {
+		role = leadershipv1.Role_ROLE_STANDBY
+	}
+	return &adminv1.Status{
+		GatewayId: "gw1",
+		Shards:    []*adminv1.ShardStatus{{Leadership: &leadershipv1.Leadership{Shard: "default", Role: role}}},
+		Vteps:     []*vtepsv1.Vtep{{Node: "node1", Ip: "192.168.1.11", State: vtepsv1.State_STATE_ADMITTED}},
+		Routes:    []*routesv1.Route{{TableId: "rtb-1", Destination: "100.64.0.0/16", Target: "eni-1", State: routesv1.State_STATE_IN_SYNC}},
+	}
+}
+
+func (g *gateway) GetStatus(context.Context, *adminv1.GetStatusRequest) (*adminv1.GetStatusResponse, error) {
+	return &adminv1.GetStatusResponse{Status: g.status()}, nil
+}
+
+func (g *gateway) WatchStatus(_ *adminv1.WatchStatusRequest, stream grpc.ServerStreamingServer[adminv1.WatchStatusResponse]) error {
+	if err := stream.Send(&adminv1.WatchStatusResponse{Status: g.status()}); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	return status.Error(codes.Canceled, "left")
+}
+
+func (g *gateway) TransferLeadership(ctx context.Context, r *adminv1.TransferLeadershipRequest) (*adminv1.TransferLeadershipResponse, error) {
+	g.asked = append(g.asked, "transfer "+r.GetShard()+" to "+r.GetTo())
+	switch r.GetTo() {
+	case "gw9":
+		s, err := status.New(codes.FailedPrecondition, "election: gw9 is not heard").WithDetails(&adminv1.Forwarding{Service: "election"})
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.Err()
+	case "endless":
+		if g.reached != nil {
+			g.reached()
+		}
+		<-ctx.Done()
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+	return &adminv1.TransferLeadershipResponse{Holder: &leadershipv1.Gateway{Id: "gw2"}, Epoch: 8}, nil
+}
+
+func (g *gateway) AdoptRoute(_ context.Context, r *adminv1.AdoptRouteRequest) (*adminv1.AdoptRouteResponse, error) {
+	g.asked = append(g.asked, "adopt "+r.GetTableId()+" "+r.GetDestination())
+	if r.GetDestination() == "refused" {
+		return nil, status.Error(codes.PermissionDenied, `"CN=operator" may only read`)
+	}
+	return &adminv1.AdoptRouteResponse{}, nil
+}
+
+func (g *gateway) PurgeRoutes(context.Context, *adminv1.PurgeRoutesRequest) (*adminv1.PurgeRoutesResponse, error) {
+	g.asked = append(g.asked, "purge")
+	return &adminv1.PurgeRoutesResponse{Led: !g.standsBy, Left: g.left}, nil
+}
+
+func (g *gateway) GetIamPolicy(context.Context, *adminv1.GetIamPolicyRequest) (*adminv1.GetIamPolicyResponse, error) {
+	g.asked = append(g.asked, "policy")
+	return &adminv1.GetIamPolicyResponse{Document: "{\n  \"Version\": \"2012-10-17\"\n}"}, nil
+}
