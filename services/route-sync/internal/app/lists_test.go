@@ -51,7 +51,7 @@ func TestTakeoverOfAPrefixListIsOneCallPerTable(t *testing.T) {
 	r := newRig(t, tables, networks)
 	r.useList()
 	r.config.ReconcileInterval = hour
-	r.config.EC2Burst, r.config.EC2Rate = 50, 5
+	r.config.WriteBurst, r.config.WriteRate = 50, 5
 	r.standby()
 	r.await("the list was read", func() bool { return r.ec2.CallCounts()["GetManagedPrefixListEntries"] == 1 })
 	r.await("all probes were made", func() bool { return r.ec2.CallCounts()["DeleteRoute (dry run)"] == tables })

@@ -43,7 +43,7 @@ type Config struct {
 	Region            string        `help:"AWS region of the route tables. When not given: what the AWS SDK finds (AWS_REGION, profile), else the instance metadata service." placeholder:"NAME"`
 	Zone              string        `help:"Availability zone of this gateway. When not given: from the instance metadata service." placeholder:"NAME"`
 	GatewayENIs       []Interface   `name:"gateway-enis" help:"Further network interfaces that are gateways', so that routes to them may be replaced. Not needed for those tagged eks-hybrid-nodes-gateway=true, nor for gateways that hold the record while this one runs." placeholder:"eni-ID"`
-	ReconcileInterval time.Duration `help:"Time between two reads of the route tables; drift is repaired within it. From 1s to 5m." default:"10s" placeholder:"DURATION"`
+	ReconcileInterval time.Duration `help:"Time between two reads of the route tables; drift is repaired within it, or within twice as long after many takeovers in a row. From 1s to 5m." default:"10s" placeholder:"DURATION"`
 	Shard             string        `help:"Leadership shard that the route tables belong to." default:"default" placeholder:"NAME"`
 
 	PrefixLists      []PrefixList `name:"prefix-list" help:"Managed prefix lists with the pod networks, kept by you: each table gets one route to each list instead of one per network. A network that no list contains gets a route of its own." placeholder:"pl-ID"`
@@ -57,8 +57,8 @@ type Config struct {
 	ManageSourceDestCheck bool   `help:"Switch the source/destination check of this gateway's interface off when this gateway leads."`
 	OnLastExit            string `help:"What to do with routes and prefix lists of the gateways' own once election says that the installation is being removed: remove or keep." default:"remove" enum:"remove,keep" placeholder:"WHAT"`
 
-	EC2Burst int     `name:"ec2-burst" help:"Calls to EC2 that may change something at once, as many as the account's token bucket holds. 0 for no limit." default:"50" placeholder:"CALLS"`
-	EC2Rate  float64 `name:"ec2-rate" help:"Such calls per second that the bucket gains." default:"5" placeholder:"CALLS"`
+	WriteBurst int     `name:"write-burst" help:"Calls to EC2 that may change something at once, as many as the account's token bucket holds. 0 for no limit." default:"50" placeholder:"CALLS"`
+	WriteRate  float64 `name:"write-rate" help:"Such calls per second that the bucket gains." default:"5" placeholder:"CALLS"`
 }
 
 // Parse reads the command line and the environment; see daemon.ParseFlags.
@@ -125,10 +125,10 @@ func (c *Config) validateFloating() error {
 
 func (c *Config) validateBucket() error {
 	switch {
-	case c.EC2Burst < 0:
-		return fmt.Errorf("--ec2-burst=%d: want a number of calls, or 0 for no limit", c.EC2Burst)
-	case c.EC2Burst > 0 && c.EC2Rate <= 0:
-		return fmt.Errorf("--ec2-rate=%g: want more than 0 calls per second", c.EC2Rate)
+	case c.WriteBurst < 0:
+		return fmt.Errorf("--write-burst=%d: want a number of calls, or 0 for no limit", c.WriteBurst)
+	case c.WriteBurst > 0 && c.WriteRate <= 0:
+		return fmt.Errorf("--write-rate=%g: want more than 0 calls per second", c.WriteRate)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func (c *Config) Plan() plan.Config {
 		RemoveLast:   c.OnLastExit == remove,
 		ManageCheck:  c.ManageSourceDestCheck,
 		Interval:     c.ReconcileInterval,
-		Bucket:       plan.Bucket{Burst: float64(c.EC2Burst), PerSecond: c.EC2Rate},
+		Bucket:       plan.Bucket{Burst: float64(c.WriteBurst), PerSecond: c.WriteRate},
 	}
 	if c.ManagePrefixList {
 		p.Lists.Managed = cmp.Or(c.PrefixListName, c.defaultListName())

@@ -61,8 +61,8 @@ func TestBadFlags(t *testing.T) {
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --floating-vtep=100.64.0.9/32", "outside of the pod networks"},
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --floating-vtep-route-tables=rtb-2", "want both or none"},
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --on-last-exit=burn", "--on-last-exit"},
-		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --ec2-burst=-1", "--ec2-burst=-1"},
-		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --ec2-rate=0", "--ec2-rate=0"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --write-burst=-1", "--write-burst=-1"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --write-rate=0", "--write-rate=0"},
 		{"--route-tables=rtb-1 --pod-cidrs=0.0.0.0/0", `"0.0.0.0/0" is too wide`},
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16,100.64.0.0/16", "--pod-cidrs names 100.64.0.0/16 twice"},
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --eni=i-1", `--eni: "i-1": want the id of a network interface`},
@@ -89,7 +89,7 @@ func TestPlan(t *testing.T) {
 		!p.Adopt || p.RemoveLast || !p.ManageCheck || p.Bucket.Burst != 50 || p.Bucket.PerSecond != 5 {
 		t.Errorf("got %+v", p)
 	}
-	c, err = parse("--prefix-list=pl-1,pl-2", "--floating-vtep=198.18.0.10/32", "--floating-vtep-route-tables=rtb-9", "--pod-cidrs=fd00:10::/56", "--ec2-burst=0")
+	c, err = parse("--prefix-list=pl-1,pl-2", "--floating-vtep=198.18.0.10/32", "--floating-vtep-route-tables=rtb-9", "--pod-cidrs=fd00:10::/56", "--write-burst=0")
 	if err != nil {
 		t.Fatal(err)
 	}
