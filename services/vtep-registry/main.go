@@ -6,8 +6,10 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/app"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/cilium"
 )
 
 func main() {
+	cilium.LogTo(os.Stderr)
 	os.Exit(daemon.Main(daemon.VtepRegistry, app.Parse, app.Run))
 }

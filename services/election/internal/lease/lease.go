@@ -2,6 +2,7 @@ package lease
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 
 	"github.com/hybridgateway/gateway/services/election/internal/follow"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
@@ -48,6 +50,11 @@ type Lease struct {
 	newest uint64
 	object *coordinationv1.Lease
 }
+
+// LogTo sends what client-go says where it was given no logger to w as JSON, in place of
+// its own format. It is for the whole process, and to be called before anything of
+// client-go is.
+func LogTo(w io.Writer) { klog.SetSlogLogger(slog.New(slog.NewJSONHandler(w, nil))) }
 
 // New makes a Lease. It does not connect.
 //

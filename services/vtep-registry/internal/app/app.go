@@ -49,7 +49,6 @@ func Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer t.Stop(ctx)
-	cilium.LogTo(t.Log)
 	metrics, err := newMetrics(t.Meter)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package cilium
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -59,9 +60,10 @@ func NewClient(kubeconfig string) (*Client, error) {
 	return client, nil
 }
 
-// LogTo sends what client-go says where it was given no logger to log, instead of to
-// standard error in a format of its own. It is for the whole process.
-func LogTo(log *slog.Logger) { klog.SetSlogLogger(log) }
+// LogTo sends what client-go says where it was given no logger to w as JSON, in place of
+// its own format. It is for the whole process, and to be called before anything of
+// client-go is.
+func LogTo(w io.Writer) { klog.SetSlogLogger(slog.New(slog.NewJSONHandler(w, nil))) }
 
 // restConfig does not leave the choice to BuildConfigFromFlags, which takes a default
 // configuration where there is neither, and fails later with a puzzle.
