@@ -18,7 +18,7 @@ func TestDependencies(t *testing.T) {
 }
 
 func TestCoresArePure(t *testing.T) {
-	for _, core := range []string{"./internal/registry", "./internal/publish"} {
+	for _, core := range []string{"./internal/registry", "./internal/publish", "./internal/floating"} {
 		deptest.Forbid(t, core, map[string]string{
 			"k8s.io":              "cores know no Kubernetes",
 			"google.golang.org":   "cores know no protobuf",

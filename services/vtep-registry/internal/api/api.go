@@ -21,7 +21,9 @@ import (
 // VtepsServer serves VtepsService from a log of verdicts.
 type VtepsServer struct {
 	vtepsv1.UnimplementedVtepsServiceServer
-	Log *feed.Log[registry.VTEP]
+	Log      *feed.Log[registry.VTEP]
+	Operator Operator
+	Codes    Codes
 }
 
 // Watch implements VtepsService.

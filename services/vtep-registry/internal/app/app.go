@@ -7,7 +7,9 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/hybridgateway/gateway/libs/boottime"
 	"github.com/hybridgateway/gateway/libs/cli"
@@ -39,6 +41,12 @@ func Parse(args []string, out io.Writer) (config.Config, error) {
 	if err := cilium.CheckSelector(c.NodeSelector); err != nil {
 		return c, cli.Usagef("--node-selector=%q: want a label selector such as key=value: %v", c.NodeSelector, err)
 	}
+	if c.PrintCiliumConfig {
+		if _, err := io.WriteString(out, c.Want.Text()); err != nil {
+			return c, fmt.Errorf("print what Cilium needs: %w", err)
+		}
+		return c, cli.ErrHelp
+	}
 	return c, nil
 }
 
@@ -66,9 +74,11 @@ func Run(ctx context.Context, c config.Config) error {
 
 	vteps := feed.NewLog[registry.VTEP](history)
 	server := daemon.NewServer()
-	vtepsv1.RegisterVtepsServiceServer(server, &api.VtepsServer{Log: vteps})
-	ready := newReadiness(t.Log, metrics, server.SetServing)
+	ready := newReadiness(t.Log, metrics, server.SetServing, c.Floating())
 	l := newLoop(c, t, metrics, vteps, ready)
+	vtepsv1.RegisterVtepsServiceServer(server, &api.VtepsServer{
+		Log: vteps, Operator: &operator{client: client, loop: l}, Codes: api.Codes{NotFound: cilium.ErrNotRegistered, Exhausted: cilium.ErrFull},
+	})
 	w := &writer{configs: client, now: boottime.Now, requests: l.publisher.requests, results: l.results, tracer: t.Tracer, metrics: metrics}
 	l.remember(ctx, l.keeper.recall())
 	defer l.finish()
@@ -76,7 +86,7 @@ func Run(ctx context.Context, c config.Config) error {
 	skipped := func(key string, err error) {
 		t.Log.Warn("leadership event cannot be read, skipped", telemetry.KeyShard, key, telemetry.KeyError, err)
 	}
-	return daemon.RunTasks(ctx,
+	return daemon.RunTasks(ctx, append(ciliumTasks(c, client, l, t.Log),
 		daemon.Task{Name: "grpc", Run: func(ctx context.Context) error { return server.ServeSocket(ctx, c.Socket(daemon.VtepRegistry)) }},
 		daemon.Task{Name: "http", Run: func(ctx context.Context) error {
 			return daemon.ServeHTTP(ctx, c.HTTPListen, t.Metrics, ready.check)
@@ -91,31 +101,59 @@ func Run(ctx context.Context, c config.Config) error {
 		daemon.Task{Name: "nodes", Run: func(ctx context.Context) error {
 			return client.WatchNodes(ctx, c.NodeSelector, cilium.Watch[registry.Node]{Events: l.nodes, Report: ready.reporter(nodes), Log: t.Log})
 		}},
-		daemon.Task{Name: "configs", Run: func(ctx context.Context) error {
-			return client.WatchConfigs(ctx, cilium.Configs{
-				Watch:       cilium.Watch[publish.Object]{Events: l.configs, Report: ready.reporter(configs), Log: t.Log},
-				Definitions: ready.reporter(definitions),
-				Nodes:       cilium.Watch[cilium.NodeReports]{Events: l.reports, Report: ready.reporter(nodeReports), Log: t.Log},
-			})
+		daemon.Task{Name: "registered", Run: func(ctx context.Context) error {
+			return client.WatchRegistered(ctx, cilium.Watch[cilium.Registered]{Events: l.operators, Report: ready.reporter(registered), Log: t.Log})
 		}},
-	)
+	)...)
+}
+
+// ciliumTasks follow Cilium's side: what it is told, or whether it is set up for an address
+// that never changes.
+func ciliumTasks(c config.Config, client *cilium.Client, l *loop, log *slog.Logger) []daemon.Task {
+	if c.Floating() {
+		return []daemon.Task{
+			{Name: "settings", Run: func(ctx context.Context) error {
+				return client.WatchSettings(ctx, cilium.Watch[cilium.Settings]{Events: l.settings, Report: l.ready.reporter(settings), Log: log})
+			}},
+			{Name: "agents", Run: func(ctx context.Context) error {
+				return client.WatchAgents(ctx, cilium.Watch[cilium.Agent]{Events: l.agents, Report: l.ready.reporter(agents), Log: log})
+			}},
+		}
+	}
+	return []daemon.Task{{Name: "configs", Run: func(ctx context.Context) error {
+		return client.WatchConfigs(ctx, cilium.Configs{
+			Watch:       cilium.Watch[publish.Object]{Events: l.configs, Report: l.ready.reporter(configs), Log: log},
+			Definitions: l.ready.reporter(definitions),
+			Nodes:       cilium.Watch[cilium.NodeReports]{Events: l.reports, Report: l.ready.reporter(nodeReports), Log: log},
+		})
+	}}}
 }
 
 // newLoop makes the loop with all its channels.
 func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, vteps *feed.Log[registry.VTEP], ready *readiness) *loop {
-	vpc := netaddr.Prefixes(c.VPCCIDRs)
+	vpc, underlay := netaddr.Prefixes(c.VPCCIDRs), netaddr.Prefixes(c.UnderlayCIDRs)
+	var w *watcher
+	if c.Floating() {
+		underlay = append(underlay, c.FloatingVTEP.Prefix)
+		w = &watcher{want: c.Want, log: t.Log, metrics: m}
+	}
 	return &loop{
+		watcher:    w,
 		nodes:      make(chan cilium.Event[registry.Node], queue),
 		configs:    make(chan cilium.Event[publish.Object], queue),
 		reports:    make(chan cilium.Event[cilium.NodeReports], queue),
 		leadership: make(chan feed.Update[api.Leadership], queue),
 		results:    make(chan result),
+		operators:  make(chan cilium.Event[cilium.Registered], queue),
+		settings:   make(chan cilium.Event[cilium.Settings], queue),
+		agents:     make(chan cilium.Event[cilium.Agent], queue),
+		calls:      make(chan func(context.Context)),
 		registry: registry.New(registry.Scope{
 			Nodes:    netaddr.Prefixes(c.NodeCIDRs),
 			Pods:     netaddr.Prefixes(c.PodCIDRs),
 			VPC:      vpc,
 			Services: netaddr.Prefixes(c.ServiceCIDRs),
-			Underlay: netaddr.Prefixes(c.UnderlayCIDRs),
+			Underlay: underlay,
 		}),
 		vteps: vteps,
 		publisher: &publisher{

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/hybridgateway/gateway/libs/apiservertest"
+	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 )
 
 // install puts the definitions of a file of tools/controlplane/crds in the place of those that
@@ -125,6 +126,11 @@ func TestCiliumIsUpgraded(t *testing.T) {
 	g.awaitHTTP("/metrics", `eks_hybrid_gateway_vtep_endpoints{state="pending"} 1`)
 	admin.report("2026-04-01T12:00:05Z")
 	g.awaitHTTP("/metrics", `eks_hybrid_gateway_vtep_taken_duration_seconds_count 3`)
+	p, err := g.operators().GetPublication(t.Context(), &vtepsv1.GetPublicationRequest{})
+	if got := fmt.Sprint(p.GetMode(), " ", p.GetApiVersion(), " ", p.GetObject(), " ", p.GetEpoch(), " ", p.GetEndpoints()[0].GetEndpoint(), " ", p.GetEndpoints()[0].GetSynced(), " ", p.GetProblems()); err != nil ||
+		got != "MODE_PUBLISHED cilium.io/v2 hybrid-gateway 3 vpc-gateway true []" {
+		t.Errorf("published: %s, %v", got, err)
+	}
 }
 
 // report is what Cilium says in the object itself.

@@ -30,16 +30,23 @@ type loop struct {
 	nodes      chan cilium.Event[registry.Node]
 	configs    chan cilium.Event[publish.Object]
 	reports    chan cilium.Event[cilium.NodeReports]
+	operators  chan cilium.Event[cilium.Registered]
+	settings   chan cilium.Event[cilium.Settings]
+	agents     chan cilium.Event[cilium.Agent]
 	leadership chan feed.Update[api.Leadership]
 	results    chan result
+	calls      chan func(context.Context)
 
 	registry *registry.Registry
 	vteps    *feed.Log[registry.VTEP]
 	// known are the sources that have told all they have.
-	known     map[registry.Source]bool
-	publisher *publisher
-	notes     chan cilium.Note // dropped when nobody takes them
-	gateway   string
+	known map[registry.Source]bool
+	// registered is the newest version that is known of the registered VTEPs.
+	registered string
+	publisher  *publisher
+	watcher    *watcher         // nil but in the floating mode
+	notes      chan cilium.Note // dropped when nobody takes them
+	gateway    string
 
 	keeper *keeper
 	// keep fires when what is held is to be written to disk; nil when the disk is up to date.
@@ -65,6 +72,14 @@ func (l *loop) run(ctx context.Context) error {
 			if e.Whole && e.Dialect.Known() {
 				l.ready.synced(configs)
 			}
+		case e := <-l.operators:
+			l.seeRegistered(ctx, e)
+		case e := <-l.settings:
+			l.watcher.set(e)
+		case e := <-l.agents:
+			l.watcher.run(e)
+		case f := <-l.calls:
+			f(ctx)
 		case e := <-l.reports:
 			l.publisher.hear(e)
 		case u := <-l.leadership:
@@ -101,7 +116,7 @@ func (l *loop) remember(ctx context.Context, s state.State) {
 }
 
 // whole tells whether all sources have told all they have.
-func (l *loop) whole() bool { return l.known[registry.CiliumNode] }
+func (l *loop) whole() bool { return l.known[registry.CiliumNode] && l.known[registry.Registered] }
 
 // admit settles the event and those that wait behind it as one batch, and tells what
 // changed.

@@ -33,7 +33,7 @@ func TestRefusedNodesAreLoggedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLoop(c, tel, m, feed.NewLog[registry.VTEP](history), newReadiness(tel.Log, m, func(bool) {}))
+	l := newLoop(c, tel, m, feed.NewLog[registry.VTEP](history), newReadiness(tel.Log, m, func(bool) {}, false))
 
 	node := func(name, address string, networks ...string) registry.Node {
 		n := registry.Node{Name: name, Created: time.Unix(int64(len(name)), 0)}
@@ -55,6 +55,7 @@ func TestRefusedNodesAreLoggedOnce(t *testing.T) {
 		node("partly-refused", "192.168.1.7", "100.64.7.0/24", "172.20.0.0/24"),
 	}
 	all := append(slices.Clone(refused), node("good", "192.168.1.1", "100.64.1.0/24"))
+	l.seeRegistered(t.Context(), cilium.Event[cilium.Registered]{Whole: true})
 	l.admit(t.Context(), cilium.Event[registry.Node]{Whole: true, Snapshot: all})
 	for _, n := range all {
 		l.admit(t.Context(), cilium.Event[registry.Node]{Name: n.Name, Value: n})

@@ -18,6 +18,7 @@ import (
 type metrics struct {
 	vteps, refusals, overlapping metric.Int64Gauge
 	stale, endpoints             metric.Int64Gauge
+	problems, behind             metric.Int64Gauge
 	stateWrites                  metric.Int64Counter
 	publishes, errors, notes     metric.Int64Counter
 	duration, taken              metric.Float64Histogram
@@ -48,6 +49,8 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 	m.vteps = gauge(telemetry.MetricVtepCount, "Admitted VTEPs.")
 	m.stale = gauge(telemetry.MetricVtepStale, "VTEPs known only from the state file.")
 	m.endpoints = gauge(telemetry.MetricVtepEndpoints, "Endpoints that Cilium reports on.")
+	m.problems = gauge(telemetry.MetricVtepCiliumProblems, "Settings in cilium-config that are not as the floating mode needs them.")
+	m.behind = gauge(telemetry.MetricVtepAgentsBehind, "Agents of Cilium that run since before cilium-config was changed.")
 	m.stateWrites = counter(telemetry.MetricVtepStateWrites, "Writes of the state file.")
 	m.refusals = gauge(telemetry.MetricVtepRefusals, "Claims of nodes that are refused now.")
 	m.overlapping = gauge(telemetry.MetricVtepConfigConflicts, "Endpoints of other CiliumVTEPConfigs that overlap the VPC.")
@@ -85,6 +88,12 @@ func (m *metrics) standing(p *publish.Progress) {
 	for _, s := range []publish.State{publish.Pending, publish.Synced, publish.Failed} {
 		m.endpoints.Record(context.Background(), int64(p.Count(s)), metric.WithAttributes(attribute.String("state", s.String())))
 	}
+}
+
+// setUp tells how Cilium is set up for the floating mode.
+func (m *metrics) setUp(problems, behind int) {
+	m.problems.Record(context.Background(), int64(problems))
+	m.behind.Record(context.Background(), int64(behind))
 }
 
 func (m *metrics) took(d time.Duration) { m.taken.Record(context.Background(), d.Seconds()) }

@@ -109,11 +109,11 @@ func inBubble(t *testing.T, test func(*bench)) {
 		tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(b.spans)).Tracer("test")
 		b.loop = &loop{
 			nodes: make(chan cilium.Event[registry.Node], queue), configs: make(chan cilium.Event[publish.Object], queue),
-			leadership: make(chan feed.Update[api.Leadership], queue), results: make(chan result),
+			leadership: make(chan feed.Update[api.Leadership], queue), results: make(chan result), calls: make(chan func(context.Context)),
 			registry: registry.New(registry.Scope{}), vteps: feed.NewLog[registry.VTEP](8),
 			publisher: &publisher{shard: "default", vpc: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")},
 				now: b.now, requests: make(chan request, 1), progress: publish.NewProgress(), log: log, tracer: tracer, metrics: m},
-			known: map[registry.Source]bool{}, keeper: &keeper{}, ready: newReadiness(log, m, func(bool) {}), log: log, tracer: tracer, metrics: m,
+			known: map[registry.Source]bool{}, keeper: &keeper{}, ready: newReadiness(log, m, func(bool) {}, false), log: log, tracer: tracer, metrics: m,
 		}
 		w := &writer{configs: b.api, now: b.now, requests: b.loop.publisher.requests, results: b.loop.results, tracer: tracer, metrics: m}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -12,9 +12,13 @@ import (
 const (
 	nodes   = "ciliumnodes"
 	configs = "ciliumvtepconfigs"
+	// registered are VTEPs that are no nodes.
+	registered = "registered VTEPs"
 	// definitions tell how configs are spelled; nodeReports is what agents say of them.
 	definitions = "customresourcedefinitions"
 	nodeReports = "ciliumvtepnodeconfigs"
+	settings    = "cilium-config"
+	agents      = "agents of Cilium"
 )
 
 // readiness knows what is still missing and what goes wrong. A service that is ready
@@ -31,12 +35,17 @@ type readiness struct {
 	failing map[string]string // by resource: the error logged last
 }
 
-func newReadiness(log *slog.Logger, m *metrics, serving func(bool)) *readiness {
+// newReadiness is of the mode in which configs are needed, or of the other.
+func newReadiness(log *slog.Logger, m *metrics, serving func(bool), floating bool) *readiness {
+	missing := map[string]error{nodes: errStarting, registered: errStarting}
+	if !floating {
+		missing[configs], missing[definitions] = errStarting, nil
+	}
 	return &readiness{
 		log:     log,
 		metrics: m,
 		serving: serving,
-		missing: map[string]error{nodes: errStarting, configs: errStarting, definitions: nil},
+		missing: missing,
 		failing: make(map[string]string),
 	}
 }
@@ -48,7 +57,7 @@ func (r *readiness) check() error {
 	if r.memory {
 		return nil
 	}
-	return errors.Join(r.missing[nodes], r.missing[definitions], r.missing[configs])
+	return errors.Join(r.missing[nodes], r.missing[registered], r.missing[definitions], r.missing[configs])
 }
 
 // synced says that the resource was listed.

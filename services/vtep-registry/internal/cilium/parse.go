@@ -40,7 +40,7 @@ func parseNode(o *object) registry.Node {
 			internal = append(internal, a.IP)
 		}
 	}
-	n.Address = parseAddress(internal, flaw)
+	n.Address = parseAddress(internalIP, internal, flaw)
 	if len(spec.IPAM.PodCIDRs) > registry.MaxCIDRs {
 		flaw(registry.TooManyCIDRs, "%d pod networks are listed, more than %d", len(spec.IPAM.PodCIDRs), registry.MaxCIDRs)
 		return n
@@ -68,8 +68,9 @@ func misfit(err error) string {
 	return clip(err.Error())
 }
 
-// parseAddress is the first IPv4 address of a node's InternalIPs, as it is for Cilium.
-func parseAddress(texts []string, flaw func(registry.Reason, string, ...any)) netip.Addr {
+// parseAddress is the first IPv4 address of a node's InternalIPs, as it is for Cilium. what is
+// the name of the field.
+func parseAddress(what string, texts []string, flaw func(registry.Reason, string, ...any)) netip.Addr {
 	var bad error
 	for _, text := range texts {
 		a, err := netaddr.ParseIPv4(clip(text))
@@ -83,11 +84,11 @@ func parseAddress(texts []string, flaw func(registry.Reason, string, ...any)) ne
 	}
 	switch {
 	case bad != nil:
-		flaw(registry.BadAddress, "the %s %s", internalIP, bad)
+		flaw(registry.BadAddress, "the %s %s", what, bad)
 	case len(texts) > 0:
-		flaw(registry.NotIPv4, "its only %s is IPv6: %q", internalIP, clip(texts[0]))
+		flaw(registry.NotIPv4, "its only %s is IPv6: %q", what, clip(texts[0]))
 	default:
-		flaw(registry.NoAddress, "the object names no %s", internalIP)
+		flaw(registry.NoAddress, "the object names no %s", what)
 	}
 	return netip.Addr{}
 }

@@ -86,7 +86,7 @@ func run[T any](ctx context.Context, c *Client, from source, parse func(*object)
 			return stream, err
 		},
 	}
-	log := logr.FromSlogHandler(w.Log.Handler())
+	log := logr.FromSlogHandler(quiet{w.Log.Handler()})
 	reflector := cache.NewReflectorWithOptions(lw, &object{}, &store[T]{ctx, parse, w.Events}, cache.ReflectorOptions{
 		Logger: &log,
 		Name:   from.resource,
@@ -97,6 +97,27 @@ func run[T any](ctx context.Context, c *Client, from source, parse func(*object)
 	reflector.RunWithContext(klog.NewContext(ctx, log))
 	return ctx.Err()
 }
+
+// quiet makes debugging output of what a reflector says: it logs each failed attempt, which
+// Report is told of already.
+type quiet struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (q quiet) Enabled(ctx context.Context, _ slog.Level) bool {
+	return q.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+// Handle implements slog.Handler.
+func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = min(r.Level, slog.LevelDebug)
+	return q.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (q quiet) WithAttrs(a []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(a)} }
+
+// WithGroup implements slog.Handler.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
 
 func (w Watch[T]) report(ctx context.Context, resource string, err error) {
 	if ctx.Err() == nil {

@@ -31,6 +31,17 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+func TestPrintCiliumConfig(t *testing.T) {
+	var out strings.Builder
+	_, err := app.Parse(append(needed, "--vtep-mode=floating", "--floating-vtep=198.18.0.10/32", "--print-cilium-config"), &out)
+	if !errors.Is(err, cli.ErrHelp) {
+		t.Fatal(err)
+	}
+	if want := `cidr: "10.0.0.0/16 10.1.0.0/16"`; !strings.Contains(out.String(), want) {
+		t.Errorf("got %s", out.String())
+	}
+}
+
 func TestWrongFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"--vpc-cidrs=10.0.0.0/16 --pod-cidrs=10.0.4.0/22 --node-cidrs=192.168.0.0/16":                                                                                                   "--pod-cidrs=10.0.4.0/22 overlaps --vpc-cidrs=10.0.0.0/16",
@@ -45,6 +56,13 @@ func TestWrongFlags(t *testing.T) {
 		strings.Join(needed, " ") + " --underlay-cidrs=100.0.0.0/8":                                                                                                                     "--underlay-cidrs=100.0.0.0/8 leaves nothing of --pod-cidrs=100.64.0.0/10",
 		strings.Join(needed, " ") + " --vtep-config-name=Hybrid":                                                                                                                        `--vtep-config-name="Hybrid"`,
 		strings.Join(needed, " ") + " --node-selector=a=b=c":                                                                                                                            `--node-selector="a=b=c": want a label selector such as key=value`,
+		strings.Join(needed, " ") + " --floating-vtep=198.18.0.10/32":                                                                                                                   "--floating-vtep=198.18.0.10/32 is of no use with --vtep-mode=published",
+		strings.Join(needed, " ") + " --vtep-mode=floating":                                                                                                                             `--floating-vtep="": want one address, such as 198.18.0.10/32`,
+		strings.Join(needed, " ") + " --vtep-mode=floating --floating-vtep=198.18.0.0/24":                                                                                               `--floating-vtep="198.18.0.0/24": want one address`,
+		strings.Join(needed, " ") + " --vtep-mode=floating --floating-vtep=10.0.0.1/32":                                                                                                 "--floating-vtep=10.0.0.1/32 lies within --vpc-cidrs=10.0.0.0/16",
+		strings.Join(needed, " ") + " --vtep-mode=floating --floating-vtep=198.18.0.10/32 --vpc-cidrs=10.2.0.0/24":                                                                      "--vpc-cidrs: cilium-config has one mask for all networks",
+		strings.Join(needed, " ") + " --vtep-mode=magic":                                                                                                                                "--vtep-mode",
+		strings.Join(needed, " ") + " --print-cilium-config":                                                                                                                            "--print-cilium-config has nothing to print with --vtep-mode=published",
 		strings.Join(needed, " ") + " --shard=":                                                                                                                                         `--shard=""`,
 		strings.Join(needed, " ") + " --http-listen=9812":                                                                                                                               `--http-listen: "9812"`,
 	} {
