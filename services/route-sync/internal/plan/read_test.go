@@ -246,8 +246,23 @@ func TestStandbyReadsAfterAnothersTakeover(t *testing.T) {
 	r.reads(to("eni-third"))
 	r.next()
 	r.state.Observe(Leadership{Shard: "default", Epoch: 2, Holder: "eni-third", Converged: true}, r.now)
+	r.next(readOne)
+	r.reads(to("eni-third"))
+	r.next()
 	r.wait(aftermath)
 	r.next(readOne)
+}
+
+// The leader dies right after its routes are in place: the standby knows already that they are.
+func TestTakeoverSoonAfterTheFirstOne(t *testing.T) {
+	r := standby(t, Route{})
+	r.state.Observe(Leadership{Shard: "default", Epoch: 1, Holder: "eni-other", Converged: true}, r.now)
+	r.next(readOne)
+	r.reads(to("eni-other"))
+	r.observe(2, "eni-me")
+	if got := r.actions(); len(got) == 0 || !strings.HasPrefix(got[0].String(), "replace rtb-a") {
+		t.Errorf("begins with %v", got)
+	}
 }
 
 func TestTakenForForeignUntilTagged(t *testing.T) {

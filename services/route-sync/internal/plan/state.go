@@ -9,7 +9,7 @@ import (
 const (
 	// settling is how long after a write a read may still show what was before it.
 	settling = 5 * time.Second
-	// aftermath is how long after another gateway's takeover its routes are read.
+	// aftermath is how long after another gateway's takeover its routes are read, since an earlier read may be stale.
 	aftermath = time.Second
 )
 
@@ -166,7 +166,10 @@ func (s *State) Observe(l Leadership, now time.Duration) {
 	case l.Active && s.held != l.Epoch:
 		s.takeOver(now)
 	case !l.Active && news:
-		s.read.want(now + aftermath)
+		if l.Converged {
+			s.read.want(now) // the holder may die before long
+		}
+		s.read.verify = append(s.read.verify, now+aftermath)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -130,6 +131,10 @@ type bench struct {
 }
 
 func run(t *testing.T, ec2 *cloud, body func(*bench)) {
+	runWith(t, ec2, func(*plan.Config) {}, body)
+}
+
+func runWith(t *testing.T, ec2 *cloud, change func(*plan.Config), body func(*bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{
 			T: t, ec2: ec2, spans: tracetest.NewSpanRecorder(), leadership: make(chan feed.Update[plan.Leadership]), began: time.Now(),
@@ -142,12 +147,14 @@ func run(t *testing.T, ec2 *cloud, body func(*bench)) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
+		c := plan.Config{
+			Shard: "default", Interface: "eni-a", Tables: []string{"rtb-1", "rtb-2", "rtb-3"}, Destinations: []netip.Prefix{destination(0)},
+			Gateways: []string{"eni-b"}, Interval: 10 * time.Second, Parallel: 2,
+		}
+		change(&c)
 		loop := syncer.New(ctx, syncer.Config{
-			Plan: plan.Config{
-				Shard: "default", Interface: "eni-a", Tables: []string{"rtb-1", "rtb-2", "rtb-3"}, Destinations: []netip.Prefix{destination(0)},
-				Gateways: []string{"eni-b"}, Interval: 10 * time.Second, Parallel: 2,
-			},
-			EC2: ec2, Now: b.now, Publish: b.publish, Retract: b.retract, Readable: func(string) {},
+			Plan: c,
+			EC2:  ec2, Now: b.now, Publish: b.publish, Retract: b.retract, Readable: func(string) {},
 			Log: slog.New(slog.DiscardHandler), Tracer: ec2.tracer, Metrics: metrics,
 		})
 		done := make(chan error)
@@ -317,6 +324,54 @@ func TestEmptySnapshotStopsWrites(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n := b.ec2.calls(); n != 2 {
 			t.Errorf("sent: %v", b.ec2.sent)
+		}
+	})
+}
+
+// The same goes for what is not a route: lists and the check of the gateway's own interface.
+func TestStalledLeaderChangesNothingElse(t *testing.T) {
+	change := func(c *plan.Config) { c.Lists.Managed, c.ManageCheck = "pods", true }
+	for name, stall := range map[string]time.Duration{"stalled": 3 * time.Second, "in time": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			runWith(t, &cloud{latency: 100 * time.Millisecond, target: "eni-b", stall: stall, checked: true}, change, func(b *bench) {
+				time.Sleep(time.Second)
+				b.lead(1, 0, trace.SpanContext{})
+				b.lead(2, 2*time.Second, trace.SpanContext{})
+				time.Sleep(time.Minute)
+				b.ec2.mu.Lock()
+				defer b.ec2.mu.Unlock()
+				lists, checks := 0, 0
+				for _, call := range b.ec2.sent {
+					if strings.HasPrefix(call, "create list") {
+						lists++
+					}
+					if strings.HasPrefix(call, "switch off") {
+						checks++
+					}
+				}
+				if sent := lists > 0 && checks > 0; sent != (name == "in time") || name == "stalled" && len(b.ec2.sent) > 0 {
+					t.Errorf("sent: %v", b.ec2.sent)
+				}
+			})
+		})
+	}
+}
+
+// While the stream from election is down nothing is begun, however long the validity lasts.
+func TestLostStreamStopsWrites(t *testing.T) {
+	run(t, &cloud{latency: time.Second, target: "eni-b"}, func(b *bench) {
+		time.Sleep(2 * time.Second)
+		b.lead(1, 0, trace.SpanContext{})
+		b.lead(2, time.Hour, trace.SpanContext{})
+		b.leadership <- feed.Update[plan.Leadership]{Lost: fmt.Errorf("gone")}
+		time.Sleep(time.Minute)
+		if n := b.ec2.calls(); n != 2 {
+			t.Errorf("sent: %v", b.ec2.sent)
+		}
+		b.lead(2, time.Hour, trace.SpanContext{})
+		time.Sleep(time.Minute)
+		if b.convergence() != 2 {
+			t.Error("it does not go on once the stream is back")
 		}
 	})
 }
