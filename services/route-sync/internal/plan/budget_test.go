@@ -3,7 +3,6 @@ package plan
 import (
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -156,79 +155,5 @@ func TestReadBudget(t *testing.T) {
 	count(start + 4*time.Second + time.Millisecond)
 	if reads < 4 { // its own interface, and the routes after 1, 2 and 4 seconds
 		t.Errorf("%d reads after a takeover", reads)
-	}
-}
-
-func TestProbes(t *testing.T) {
-	r := newRig(t, one)
-	r.observe(1, "eni-other")
-	r.next(readOne)
-	r.state.ReadDone(r.read, ReadResult{Tables: map[string]Table{"rtb-a": {}}, Account: "123456789012"}, r.now)
-	asked := map[string]int{}
-	refuse := true
-	run := func(d time.Duration) {
-		for end := r.now + d; r.now < end; r.now = min(end, r.state.Wake()) {
-			for _, a := range r.state.Next(r.now) {
-				switch a := a.(type) {
-				case Probe:
-					asked[a.String()]++
-					result := Result{}
-					if refuse && a.Action == DeleteRoute {
-						result = Result{Outcome: Denied, Detail: "no"}
-					}
-					r.state.ProbeDone(a, result, r.now)
-				case Inspect:
-					r.state.InspectDone(a, true, false, Result{}, r.now)
-				case Read:
-					r.read = a
-					r.reads(Route{})
-				}
-			}
-		}
-	}
-	run(10 * time.Second)
-	for _, want := range []string{"probe ReplaceRoute rtb-a", "probe CreateRoute rtb-a", "probe DeleteRoute rtb-a", "probe DescribeRouteTables "} {
-		if asked[want] != 1 {
-			t.Errorf("%s: %d times", want, asked[want])
-		}
-	}
-	missing := r.state.Missing()
-	if len(missing) != 1 || missing[0] != (Permission{"ec2:DeleteRoute", "arn:aws:ec2:*:123456789012:route-table/rtb-a"}) {
-		t.Errorf("missing: %v", missing)
-	}
-	refuse = false
-	run(2 * time.Minute)
-	if missing := r.state.Missing(); len(missing) != 0 || asked["probe DeleteRoute rtb-a"] != 2 || asked["probe CreateRoute rtb-a"] != 1 {
-		t.Errorf("missing: %v, asked %v", missing, asked)
-	}
-}
-
-func TestPartitions(t *testing.T) {
-	for region, want := range map[string]string{
-		"us-west-2":     "arn:aws:ec2:us-west-2:123456789012:route-table/rtb-1",
-		"cn-north-1":    "arn:aws-cn:ec2:cn-north-1:123456789012:route-table/rtb-1",
-		"us-gov-west-1": "arn:aws-us-gov:ec2:us-gov-west-1:123456789012:route-table/rtb-1",
-	} {
-		if got := (Need{ReplaceRoute, "rtb-1", typeTable}).ARN(region, "123456789012"); got != want {
-			t.Errorf("%s: got %s", region, got)
-		}
-		if got := Policy(Config{Region: region, Tables: []string{"rtb-1"}}, "123456789012"); !strings.Contains(got, `"`+want+`"`) {
-			t.Errorf("%s: the policy is %s", region, got)
-		}
-	}
-}
-
-// Nothing may be written on everything, nor on what is not tagged.
-func TestPolicyHasNoWildcardForWrites(t *testing.T) {
-	c := Config{Region: "us-west-2", Tables: []string{"rtb-1"}, Lists: Lists{Managed: "pods"}, ManageCheck: true, Interface: "eni-1"}
-	for _, part := range strings.Split(Policy(c, ""), `"Sid"`)[1:] {
-		writes := false
-		for _, action := range []string{"Route\"", "Create", "Modify", "Delete", "Replace"} {
-			writes = writes || strings.Contains(part, action)
-		}
-		wild := strings.Contains(part, "\"*\"")
-		if writes && (wild || !strings.Contains(part, "Condition")) {
-			t.Errorf("this lets too much be written: %s", part)
-		}
 	}
 }
