@@ -47,10 +47,11 @@ type checking struct {
 	failures int
 	failure  string // of the last look
 	refusal  string // of the last attempt to switch it off
+	refusals int
 	retryAt  time.Duration
 }
 
-func (c *checking) want(at time.Duration) { c.at, c.retryAt = min(c.at, at), 0 }
+func (c *checking) want(at time.Duration) { c.at, c.retryAt, c.refusals = min(c.at, at), 0, 0 }
 
 // checkAction is the next thing to do about the check, if any.
 func (s *State) checkAction(now time.Duration) (Action, bool) {
@@ -128,8 +129,9 @@ func (s *State) SwitchOffDone(_ SwitchOff, result Result, now time.Duration) {
 		s.pace.throttled(now, now)
 	default:
 		c.refusal = result.Detail
-		c.retryAt = now + stubborn().first
-		c.at = min(c.at, now+stubborn().first)
+		c.refusals++
+		c.retryAt = now + stubborn().after(c.refusals)
+		c.at = min(c.at, c.retryAt) // somebody may have switched it off meanwhile
 	}
 }
 

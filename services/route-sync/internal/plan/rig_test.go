@@ -65,6 +65,9 @@ func (r *rig) actions() []Action {
 			r.state.InspectDone(a, true, false, Result{}, r.now)
 		case Probe:
 			r.state.ProbeDone(a, Result{}, r.now)
+		case Read:
+			r.read = a
+			actions = append(actions, a)
 		default:
 			actions = append(actions, a)
 		}
