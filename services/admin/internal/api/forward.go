@@ -26,7 +26,7 @@ const (
 
 // TransferLeadership implements AdminService.
 func (s *Server) TransferLeadership(ctx context.Context, r *adminv1.TransferLeadershipRequest) (*adminv1.TransferLeadershipResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, transferWithin)
+	ctx, cancel := bounded(ctx, transferWithin)
 	defer cancel()
 	answer, err := s.Election.Transfer(ctx, &leadershipv1.TransferRequest{Shard: r.GetShard(), To: r.GetTo()})
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Server) TransferLeadership(ctx context.Context, r *adminv1.TransferLead
 
 // AdoptRoute implements AdminService.
 func (s *Server) AdoptRoute(ctx context.Context, r *adminv1.AdoptRouteRequest) (*adminv1.AdoptRouteResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := bounded(ctx, answerWithin)
 	defer cancel()
 	if _, err := s.RouteSync.Adopt(ctx, &routesv1.AdoptRequest{TableId: r.GetTableId(), Destination: r.GetDestination()}); err != nil {
 		return nil, forwarded(daemon.RouteSync, err)
@@ -47,7 +47,7 @@ func (s *Server) AdoptRoute(ctx context.Context, r *adminv1.AdoptRouteRequest) (
 
 // PurgeRoutes implements AdminService. When the caller gives up, what was begun goes on.
 func (s *Server) PurgeRoutes(ctx context.Context, _ *adminv1.PurgeRoutesRequest) (*adminv1.PurgeRoutesResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, purgeWithin)
+	ctx, cancel := bounded(ctx, purgeWithin)
 	defer cancel()
 	answer, err := s.RouteSync.Purge(ctx, &routesv1.PurgeRequest{})
 	if err != nil {
@@ -58,13 +58,22 @@ func (s *Server) PurgeRoutes(ctx context.Context, _ *adminv1.PurgeRoutesRequest)
 
 // GetIamPolicy implements AdminService.
 func (s *Server) GetIamPolicy(ctx context.Context, _ *adminv1.GetIamPolicyRequest) (*adminv1.GetIamPolicyResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := bounded(ctx, answerWithin)
 	defer cancel()
 	answer, err := s.RouteSync.Policy(ctx, &routesv1.PolicyRequest{})
 	if err != nil {
 		return nil, forwarded(daemon.RouteSync, err)
 	}
 	return &adminv1.GetIamPolicyResponse{Document: answer.GetDocument()}, nil
+}
+
+// bounded ends after the limit, or after four fifths of what the caller waits: then the
+// answer that says which service is late still reaches the caller.
+func bounded(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)*4/5)
+	}
+	return context.WithTimeout(ctx, limit)
 }
 
 // forwarded is a service's error as the operator gets it: with its code, the name of the

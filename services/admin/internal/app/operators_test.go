@@ -58,6 +58,17 @@ func TestGivingUpReachesTheService(t *testing.T) {
 	}
 }
 
+// A service that hangs is named before the operator's own patience ends.
+func TestAHangingServiceIsNamed(t *testing.T) {
+	g := newWholeGateway(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := g.dial(t, g.operators, "operator", operators).PurgeRoutes(ctx, &adminv1.PurgeRoutesRequest{})
+	refused(t, err, codes.DeadlineExceeded, daemon.RouteSync, "route-sync of this gateway did not answer in time")
+	g.wants(t, "purge")
+	g.wants(t, "gave up")
+}
+
 func TestAnAbsentServiceIsNamed(t *testing.T) {
 	g := newGateway(t)
 	admin := g.dial(t, g.operators, "operator", operators)

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	"github.com/hybridgateway/gateway/tools/hgctl/internal/client"
@@ -48,7 +51,7 @@ func (s session) transfer(ctx context.Context, f transferFlags) error {
 	defer cancel()
 	answer, err := s.admin.TransferLeadership(within, &adminv1.TransferLeadershipRequest{Shard: f.Shard, To: f.To})
 	switch {
-	case err != nil && within.Err() != nil:
+	case status.Code(err) == codes.DeadlineExceeded, err != nil && ctx.Err() != nil:
 		return s.unfinished(ctx, "the transfer", "hgctl status", f.Timeout)
 	case err != nil:
 		return client.Explain(s.target, err)
@@ -73,7 +76,7 @@ func (s session) purge(ctx context.Context, f purgeFlags) error {
 	defer cancel()
 	answer, err := s.admin.PurgeRoutes(within, &adminv1.PurgeRoutesRequest{})
 	switch {
-	case err != nil && within.Err() != nil:
+	case status.Code(err) == codes.DeadlineExceeded, err != nil && ctx.Err() != nil:
 		return s.unfinished(ctx, "the removal", "hgctl routes", f.Timeout)
 	case err != nil:
 		return client.Explain(s.target, err)
