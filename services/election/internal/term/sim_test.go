@@ -167,7 +167,10 @@ type node struct {
 	converged uint64
 	peers     map[int]*view
 	timer     int // number of the timer that counts
+	// authority is until when the node's services may act, and reign the epoch under which; a restart of
+	// election alone does not end that.
 	authority time.Duration
+	reign     uint64
 	epoch     uint64
 	leading   bool
 }
@@ -475,15 +478,15 @@ func (s *sim) published(n *node, l Leadership) {
 	if s.owner[l.Epoch] != n.incarnation {
 		s.fail("%s leads under epoch %d, which %s began", n.id, l.Epoch, s.owner[l.Epoch])
 	}
-	n.authority = time.Duration(float64(l.ValidUntil-n.offset) / n.rate)
+	n.authority, n.reign = time.Duration(float64(l.ValidUntil-n.offset)/n.rate), l.Epoch
 	for _, o := range s.nodes {
 		if o == n || o.authority <= s.now {
 			continue
 		}
 		s.stats["both acted"]++
-		first, last := min(o.epoch, n.epoch), max(o.epoch, n.epoch)
+		first, last := min(o.reign, n.reign), max(o.reign, n.reign)
 		if !slices.ContainsFunc(s.suspected, func(epoch uint64) bool { return epoch > first && epoch <= last }) {
-			s.fail("%s leads under epoch %d while %s may act for another %v under %d", n.id, n.epoch, o.id, o.authority-s.now, o.epoch)
+			s.fail("%s leads under epoch %d while %s may act for another %v under %d", n.id, n.reign, o.id, o.authority-s.now, o.reign)
 		}
 	}
 	if !l.Converged {
