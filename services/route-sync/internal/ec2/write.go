@@ -88,6 +88,10 @@ func hedge(ctx context.Context, after time.Duration, do func(context.Context) pl
 			hedges++
 		case r := <-results:
 			running--
+			if r.Outcome == plan.Fenced && hedges > 0 {
+				// It was not sent, but the other was.
+				r = plan.Result{Outcome: plan.Unknown, Detail: r.Detail}
+			}
 			if best == nil || r.Outcome == plan.Done || best.Outcome == plan.Unknown {
 				best = &r
 			}

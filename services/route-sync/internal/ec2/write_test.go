@@ -58,8 +58,8 @@ func TestSlowCallIsMadeOnceOnlyWhenNoMoreIsAllowed(t *testing.T) {
 		hedge   bool
 		leading func() bool
 	}{
-		"by the bucket":       {false, always},
-		"by lost leadership ": {true, func() func() bool { var asked atomic.Int64; return func() bool { return asked.Add(1) == 1 } }()},
+		"by the bucket":      {false, always},
+		"by lost leadership": {true, func() func() bool { var asked atomic.Int64; return func() bool { return asked.Add(1) == 1 } }()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newCloud(t, ec2standin.Config{}, (*httptest.Server).Start)
@@ -67,8 +67,8 @@ func TestSlowCallIsMadeOnceOnlyWhenNoMoreIsAllowed(t *testing.T) {
 			s.slow(t)
 			w := write(plan.Create, "rtb-1", pods, "eni-0")
 			w.Hedge = c.hedge
-			if got := client.Write(t.Context(), w, c.leading); got.Outcome == plan.Done {
-				t.Errorf("got %+v", got)
+			if got := client.Write(t.Context(), w, c.leading); got.Outcome != plan.Unknown {
+				t.Errorf("got %+v: the first may have taken effect", got)
 			}
 			if n := s.MutatingCalls(); n != 1 {
 				t.Errorf("%d calls", n)

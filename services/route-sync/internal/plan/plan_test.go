@@ -212,6 +212,28 @@ func TestLeadershipLostCancels(t *testing.T) {
 	r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 4 attempt 1 (takeover)")
 }
 
+// The stream is down: what it said last may have changed. Back again, it is believed from the same epoch on.
+func TestLostStreamStops(t *testing.T) {
+	r := standby(t, to("eni-other"))
+	r.observe(2, "eni-me")
+	w := r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0]
+	r.state.Disconnect()
+	r.next("cancel epoch 2")
+	r.done(w, Unknown)
+	r.wait(time.Second)
+	r.next()
+	r.observe(1, "eni-other") // an election that has just started and knows little
+	r.next()
+	r.conditions(Unowned)
+	r.observe(2, "eni-me")
+	r.done(r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 2 (takeover)")[0], Done)
+	r.next()
+	r.conditions(InSync)
+	if r.state.Converged() != 2 {
+		t.Error("not converged")
+	}
+}
+
 func TestForgottenLeadershipStops(t *testing.T) {
 	r := standby(t, to("eni-other"))
 	r.observe(2, "eni-me")

@@ -150,10 +150,10 @@ func (s *State) Observe(l Leadership, now time.Duration) {
 	if l.Shard != s.config.Shard {
 		return
 	}
-	s.deaf = false
 	if l.Epoch < s.epoch || l.Epoch == 0 {
 		return
 	}
+	s.deaf = false
 	s.retire(s.purged || s.config.RemoveLast && l.Departure == Last)
 	if l.Active && !s.heard {
 		s.readFirst(now)
