@@ -41,15 +41,38 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "lab: %v\n", err)
 		return exitFailed
 	}
-	// A reader of our output that goes away (a pipe to head, a closed terminal)
-	// must not keep us from removing what we made: it ends us like Ctrl-C.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	ctx, stop := interrupted()
 	defer stop()
+	stdout, stderr = output{stdout, stop}, output{stderr, stop}
 	if err := run(ctx, c, stdout, stderr); err != nil {
 		fmt.Fprintf(stderr, "lab: %s\n", explain(ctx, err))
 		return exitFailed
 	}
 	return exitOK
+}
+
+// interrupted is a context that ends when the lab is told to end.
+func interrupted() (context.Context, context.CancelFunc) {
+	// SIGPIPE also comes when a gateway dies that the lab has a connection to, so it does not
+	// tell that a reader of our output went away; see output. It must not end us either.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+// output is a writer that tells when its reader has gone away (a pipe to head, a
+// closed terminal). That must not keep us from removing what we made: it ends us like
+// Ctrl-C.
+type output struct {
+	io.Writer
+	gone func()
+}
+
+func (o output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		o.gone()
+	}
+	return n, err
 }
 
 // explain makes one line of an error.
@@ -109,6 +132,8 @@ func run(ctx context.Context, c config.Config, stdout, stderr io.Writer) error {
 		return runDown(ctx, c, stdout)
 	case config.Exec:
 		return runExec(c)
+	case config.BenchElection:
+		return runBenchElection(ctx, c, stdout, stderr)
 	default:
 		return fmt.Errorf("command %q is not known", c.Command)
 	}
@@ -118,7 +143,7 @@ func run(ctx context.Context, c config.Config, stdout, stderr io.Writer) error {
 func options(c config.Config, stderr io.Writer) lab.Options {
 	o := lab.Options{
 		Prefix: c.Prefix, Dir: c.Dir, BinDir: c.BinDir, Manifests: c.Manifests,
-		EC2Latency: c.EC2Latency, Nodes: c.Nodes,
+		EC2Latency: c.EC2Latency, Nodes: c.Nodes, Backend: c.Backend,
 	}
 	if c.Verbose {
 		o.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -42,7 +42,7 @@ func runUp(ctx context.Context, c config.Config, stdout io.Writer) error {
 	}
 	args := []string{
 		config.Hold, "--bin-dir=" + c.BinDir, "--manifests=" + c.Manifests, "--ec2-latency=" + c.EC2Latency.String(),
-		fmt.Sprintf("--nodes=%d", c.Nodes), "--dir=" + c.Dir, "--prefix=" + c.Prefix, fmt.Sprintf("--verbose=%t", c.Verbose),
+		"--backend=" + string(c.Backend), fmt.Sprintf("--nodes=%d", c.Nodes), "--dir=" + c.Dir, "--prefix=" + c.Prefix, fmt.Sprintf("--verbose=%t", c.Verbose),
 	}
 	cmd := exec.Command(self, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

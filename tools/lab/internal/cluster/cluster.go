@@ -92,19 +92,27 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	if err := c.process.Start(); err != nil {
 		return err
 	}
+	if err := awaitReady(ctx, c.process, c.said); err != nil {
+		return errors.Join(err, c.Kill())
+	}
+	return nil
+}
+
+// awaitReady waits until a process of Binary says that it serves.
+func awaitReady(ctx context.Context, p *processes.Process, said *lines) error {
 	select {
-	case line := <-c.said.first:
+	case line := <-said.first:
 		var status struct {
 			Ready bool `json:"ready"`
 		}
 		if json.Unmarshal([]byte(line), &status) != nil || !status.Ready {
-			return fmt.Errorf("the control plane said %q instead of ready; its log is %s", line, c.process.Log())
+			return fmt.Errorf("the %s said %q instead of ready; its log is %s", p.Name(), line, p.Log())
 		}
 		return nil
-	case <-c.process.Exited():
-		return c.process.Failure()
+	case <-p.Exited():
+		return p.Failure()
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("wait for the control plane: %w; its log is %s", ctx.Err(), c.process.Log()), c.Kill())
+		return fmt.Errorf("wait for the %s: %w; its log is %s", p.Name(), ctx.Err(), p.Log())
 	}
 }
 

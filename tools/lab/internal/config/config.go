@@ -23,6 +23,8 @@ const (
 	Down = "down"
 	Exec = "exec"
 	Hold = "hold"
+
+	BenchElection = "bench-election"
 )
 
 // Config says what to do.
@@ -36,16 +38,25 @@ type Config struct {
 	Dir        string
 	Prefix     string
 	Verbose    bool
+	Backend    lab.Backend // of demo, up and hold: where the leadership record is
 
 	Grace time.Duration // of down
 
 	Host string   // of exec
 	Args []string // of exec: the command; none means a shell
+
+	Rounds   int           // of bench-election
+	Backends []lab.Backend // of bench-election
+}
+
+// record is of the commands that bring one lab up.
+type record struct {
+	Backend lab.Backend `help:"Where the gateways keep the leadership record: lease (a Kubernetes Lease) or etcd." enum:"lease,etcd" default:"lease" placeholder:"NAME"`
 }
 
 type flags struct {
-	Demo struct{} `cmd:"" help:"Bring the lab up, show the gateway at work, check what is shown, and remove everything."`
-	Up   struct{} `cmd:"" help:"Bring the lab up, and leave it up in the background."`
+	Demo record `cmd:"" help:"Bring the lab up, show the gateway at work, check what is shown, and remove everything."`
+	Up   record `cmd:"" help:"Bring the lab up, and leave it up in the background."`
 	Down struct {
 		Grace time.Duration `help:"How long the lab's process may take to remove it; then it is killed, and the lab removed without it." default:"30s" placeholder:"TIME"`
 	} `cmd:"" help:"Remove the lab, whether it is up, hangs or was left behind by a crash."`
@@ -53,7 +64,11 @@ type flags struct {
 		Host string   `arg:"" help:"Host: gw1, gw2, ec2-1, ec2-2, lb, cp, aws, fabric, wan, node1, node1-pod1 and so on."`
 		Args []string `arg:"" name:"command" passthrough:"" optional:"" help:"Command and its arguments. Default: a shell."`
 	} `cmd:"" help:"Run a command inside a host of the lab that is up; hgctl is set up for the gateway."`
-	Hold struct{} `cmd:"" hidden:"" help:"Bring the lab up and hold it until SIGTERM. This is what up leaves in the background."`
+	BenchElection struct {
+		Rounds   int           `help:"How many nodes die, and how many planned changes of leaders of each kind there are, 1 to 1000." default:"20" placeholder:"N"`
+		Backends []lab.Backend `help:"With which backends, one after the other." enum:"lease,etcd" default:"lease,etcd" placeholder:"NAME"`
+	} `cmd:"" help:"Measure what the death of the active gateway's node and planned changes of leaders cost, and print tables; with each backend in a lab that is removed afterwards."`
+	Hold record `cmd:"" hidden:"" help:"Bring the lab up and hold it until SIGTERM. This is what up leaves in the background."`
 
 	BinDir     string           `help:"Directory of the services, of hgctl and of the control plane. Default: where this program is." placeholder:"DIR"`
 	Manifests  string           `help:"Directory of the product's Kubernetes permissions. Default: deploy/rbac beside the programs' directory." placeholder:"DIR"`
@@ -81,7 +96,16 @@ func Parse(args []string, out io.Writer) (Config, error) {
 	c := Config{
 		Command: name, BinDir: f.BinDir, Manifests: f.Manifests, EC2Latency: f.EC2Latency,
 		Nodes: f.Nodes, Dir: f.Dir, Prefix: f.Prefix, Verbose: f.Verbose,
+		Rounds: f.BenchElection.Rounds, Backends: f.BenchElection.Backends,
 		Grace: f.Down.Grace, Host: f.Exec.Host, Args: f.Exec.Args,
+	}
+	switch c.Command {
+	case Demo:
+		c.Backend = f.Demo.Backend
+	case Up:
+		c.Backend = f.Up.Backend
+	case Hold:
+		c.Backend = f.Hold.Backend
 	}
 	if len(c.Args) > 0 && c.Args[0] == "--" {
 		c.Args = c.Args[1:]
@@ -96,6 +120,9 @@ func (c *Config) complete() error {
 	}
 	if c.Command == Down && (c.Grace < 0 || c.Grace > time.Hour) {
 		return cli.Usagef("--grace=%s: want 0s to 1h", c.Grace)
+	}
+	if c.Command == BenchElection && (c.Rounds < 1 || c.Rounds > 1000) {
+		return cli.Usagef("--rounds=%d: want 1 to 1000", c.Rounds)
 	}
 	if c.Nodes < 1 || c.Nodes > 200 {
 		return cli.Usagef("--nodes=%d: want 1 to 200", c.Nodes)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/cli"
 	"github.com/hybridgateway/gateway/tools/lab/internal/config"
+	"github.com/hybridgateway/gateway/tools/lab/internal/lab"
 )
 
 func TestParse(t *testing.T) {
@@ -34,8 +35,26 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseBackend(t *testing.T) {
+	for _, command := range []string{config.Demo, config.Up, config.Hold} {
+		for arg, want := range map[string]lab.Backend{"": lab.Lease, "--backend=etcd": lab.Etcd} {
+			c, err := config.Parse(strings.Fields(command+" "+arg), io.Discard)
+			if err != nil || c.Backend != want {
+				t.Errorf("%s %s: backend %q, %v, want %q", command, arg, c.Backend, err, want)
+			}
+		}
+	}
+	c, err := config.Parse([]string{config.BenchElection}, io.Discard)
+	if err != nil || c.Rounds != 20 || !slices.Equal(c.Backends, []lab.Backend{lab.Lease, lab.Etcd}) {
+		t.Errorf("parsed %+v, %v", c, err)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
+		{"bench-election --rounds=0", "--rounds=0: want 1 to 1000"},
+		{"bench-election --backends=paper", "paper"},
+		{"up --backend=paper", "paper"},
 		{"demo --nodes=0", "--nodes=0: want 1 to 200"},
 		{"demo --ec2-latency=2h", "--ec2-latency=2h0m0s: want 0s to 1m"},
 		{"demo --ec2-latency=fast", "--ec2-latency"},

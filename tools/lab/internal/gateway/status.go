@@ -30,6 +30,35 @@ type Operator struct {
 func (o Operator) Status(ctx context.Context, g *Gateway) (*adminv1.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
+	conn, err := o.dial(g)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	resp, err := adminv1.NewAdminServiceClient(conn).GetStatus(ctx, &adminv1.GetStatusRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for its status: %w", g.Name, err)
+	}
+	return resp.GetStatus(), nil
+}
+
+// Transfer asks the leader's admin to hand the default shard to another gateway,
+// and returns when that one's routes are in place. ctx bounds it.
+func (o Operator) Transfer(ctx context.Context, from, to *Gateway) error {
+	conn, err := o.dial(from)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = adminv1.NewAdminServiceClient(conn).TransferLeadership(ctx, &adminv1.TransferLeadershipRequest{To: to.Name})
+	if err != nil {
+		return fmt.Errorf("ask %s to hand over to %s: %w", from.Name, to.Name, err)
+	}
+	return nil
+}
+
+// dial makes a connection to a gateway's admin, which the caller closes.
+func (o Operator) dial(g *Gateway) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///"+g.AdminAddress(),
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
 			Certificates: []tls.Certificate{o.Cert}, RootCAs: o.CA, MinVersion: tls.VersionTLS13,
@@ -40,12 +69,7 @@ func (o Operator) Status(ctx context.Context, g *Gateway) (*adminv1.Status, erro
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", g.Name, err)
 	}
-	defer conn.Close()
-	resp, err := adminv1.NewAdminServiceClient(conn).GetStatus(ctx, &adminv1.GetStatusRequest{})
-	if err != nil {
-		return nil, fmt.Errorf("ask %s for its status: %w", g.Name, err)
-	}
-	return resp.GetStatus(), nil
+	return conn, nil
 }
 
 // Role is a gateway's part in the default shard, as its status tells it.

@@ -49,6 +49,7 @@ type Lab struct {
 	agentsMu  sync.Mutex
 	agents    map[string]func() // stop functions by node
 	endpoints endpoints
+	etcd      *cluster.Etcd // nil unless the record is there
 }
 
 // Up brings a lab up, without starting the gateways' processes: see
@@ -91,6 +92,11 @@ func (l *Lab) build(ctx context.Context) error {
 	}
 	if err := l.startCluster(ctx); err != nil {
 		return err
+	}
+	if o.Backend == Etcd {
+		if err := l.startEtcd(ctx); err != nil {
+			return err
+		}
 	}
 	o.Progress("registering the on-premises nodes, and starting their Cilium agents")
 	for _, n := range l.World.Nodes() {
@@ -145,6 +151,10 @@ func (l *Lab) prepareGateways() error {
 	if err != nil {
 		return err
 	}
+	record, err := l.recordArgs()
+	if err != nil {
+		return err
+	}
 	for _, m := range l.World.Gateways() {
 		h, err := l.Host(m.Name)
 		if err != nil {
@@ -167,6 +177,7 @@ func (l *Lab) prepareGateways() error {
 			TLSKey:             filepath.Join(l.PKIDir(), m.Name+".key"),
 			ClientCA:           l.CAFile(),
 			LogLevel:           l.Options.LogLevel,
+			ExtraArgs:          map[string][]string{gateway.Election: record},
 		})
 		if err != nil {
 			return err
@@ -216,6 +227,9 @@ func (l *Lab) Close() error {
 	var errs []error
 	if l.Cluster != nil {
 		errs = append(errs, l.Cluster.Close())
+	}
+	if l.etcd != nil {
+		errs = append(errs, l.etcd.Kill())
 	}
 	if l.World != nil {
 		// Everything that runs in a namespace is killed with it.

@@ -10,6 +10,15 @@ import (
 // DefaultDir is where a lab keeps its files.
 const DefaultDir = "/run/hgw-lab"
 
+// Backend is where the gateways keep the leadership record.
+type Backend string
+
+// The backends, as election's --backend names them.
+const (
+	Lease Backend = "lease"
+	Etcd  Backend = "etcd" // one member, with mutual TLS, on the host of the control plane
+)
+
 // Options is how a lab is to be.
 type Options struct {
 	Prefix    string // of namespaces; default: world.DefaultPrefix
@@ -23,6 +32,8 @@ type Options struct {
 	// RouteTables of the VPC; default 3.
 	RouteTables int
 	LogLevel    string // of the services
+	// Backend is where the gateways keep the leadership record; default: Lease.
+	Backend Backend
 
 	// Progress is told, in order, what is being done; default: nobody.
 	Progress func(string)
@@ -35,6 +46,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Dir == "" {
 		o.Dir = DefaultDir
+	}
+	if o.Backend == "" {
+		o.Backend = Lease
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}

@@ -1,6 +1,6 @@
 // Package pki makes the lab's certificates: one authority, one server
 // certificate per gateway's admin, one client certificate for the operator,
-// and one for the admission webhook. They live as long as the lab may.
+// one for the admission webhook, and those of etcd and its clients. They live as long as the lab may.
 package pki
 
 import (
@@ -59,15 +59,21 @@ func NewAuthority(name string) (*Authority, error) {
 // Server makes a certificate for a server that is known by its addresses and
 // by its name.
 func (a *Authority) Server(name string, addrs ...netip.Addr) (Pair, error) {
-	t, err := template(name)
+	t, err := server(name, addrs)
 	if err != nil {
 		return Pair{}, err
 	}
-	t.DNSNames = []string{name}
-	for _, addr := range addrs {
-		t.IPAddresses = append(t.IPAddresses, net.IP(addr.AsSlice()))
+	return a.issue(t)
+}
+
+// Member makes a certificate for a member of an etcd cluster, which is a client of
+// the other members, and of itself, too.
+func (a *Authority) Member(name string, addrs ...netip.Addr) (Pair, error) {
+	t, err := server(name, addrs)
+	if err != nil {
+		return Pair{}, err
 	}
-	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	t.ExtKeyUsage = append(t.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
 	return a.issue(t)
 }
 
@@ -125,6 +131,20 @@ func (p Pair) Write(dir, name string) error {
 		return fmt.Errorf("write key: %w", err)
 	}
 	return nil
+}
+
+// server is a template for what is known by its addresses and by its name.
+func server(name string, addrs []netip.Addr) (*x509.Certificate, error) {
+	t, err := template(name)
+	if err != nil {
+		return nil, err
+	}
+	t.DNSNames = []string{name}
+	for _, addr := range addrs {
+		t.IPAddresses = append(t.IPAddresses, net.IP(addr.AsSlice()))
+	}
+	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	return t, nil
 }
 
 func template(name string) (*x509.Certificate, error) {

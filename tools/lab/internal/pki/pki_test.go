@@ -45,6 +45,28 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
+// A member of etcd shows one certificate to its clients and to other members.
+func TestMember(t *testing.T) {
+	ca, err := pki.NewAuthority("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	member, err := ca.Member("etcd", netip.MustParseAddr("10.0.1.5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(t, ca, member, member, "10.0.1.5"); err != nil {
+		t.Error(err)
+	}
+	server, err := ca.Server("gw1", netip.MustParseAddr("10.0.1.10"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(t, ca, member, server, "10.0.1.5"); err == nil {
+		t.Error("a server's certificate passes for a client's")
+	}
+}
+
 func handshake(t *testing.T, ca *pki.Authority, server, client pki.Pair, name string) error {
 	t.Helper()
 	sc, err := server.TLS()
