@@ -145,7 +145,7 @@ func (b *bench) takeover(ctx context.Context, by string, died time.Time) (takeov
 	}
 	var t takeover
 	var readErr error
-	_, err = b.Traces.WaitTrace(ctx, roots[len(roots)-1].TraceID, func(spans []timeline.Span) bool {
+	_, err = b.Traces.WaitTrace(ctx, first(roots).TraceID, func(spans []timeline.Span) bool {
 		t, readErr = read(spans, died)
 		return readErr == nil
 	})

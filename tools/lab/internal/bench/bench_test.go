@@ -66,6 +66,13 @@ func TestRead(t *testing.T) {
 	}
 }
 
+func TestFirst(t *testing.T) {
+	at := func(s int64) timeline.Span { return timeline.Span{End: time.Unix(s, 0)} }
+	if got := first([]timeline.Span{at(3), at(1), at(2)}); got.End.Unix() != 1 {
+		t.Errorf("first is the one that ended at %v", got.End)
+	}
+}
+
 func TestReport(t *testing.T) {
 	r := &Report{Backend: "etcd", EC2Latency: 100 * time.Millisecond, Deaths: 2, Creates: 1, Planned: []Planned{
 		{What: "SIGTERM", Changes: 2, LossFree: 1, Lost: 3, Took: []time.Duration{time.Second, 2 * time.Second}},

@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/timeline"
@@ -22,6 +23,12 @@ const (
 type takeover struct {
 	detection, swap, event, routes time.Duration
 	created                        bool // route-sync tried to create a route
+}
+
+// first is the root that ended first: a leader whose authority ran out takes its own
+// record again, which is another take-over. roots must not be empty.
+func first(roots []timeline.Span) timeline.Span {
+	return slices.MinFunc(roots, func(a, b timeline.Span) int { return a.End.Compare(b.End) })
 }
 
 // errIncomplete says that spans are missing, which may still be under way.
