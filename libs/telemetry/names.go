@@ -32,6 +32,8 @@ const (
 	MetricTunnelOps = "eks_hybrid_gateway_tunnel_ops"
 	// MetricTunnelOpErrors counts changes of and reads from the kernel that failed (_total); label kind.
 	MetricTunnelOpErrors = "eks_hybrid_gateway_tunnel_op_errors"
+	// MetricGuardDropped counts packets that were not let out of the tunnel (_total); label reason.
+	MetricGuardDropped = "eks_hybrid_gateway_guard_dropped"
 	// MetricTunnelApplyDuration is the time from an event to the kernel being programmed.
 	MetricTunnelApplyDuration = "eks_hybrid_gateway_tunnel_apply_duration"
 )

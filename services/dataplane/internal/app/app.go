@@ -10,6 +10,7 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/libs/netaddr"
 	"github.com/hybridgateway/gateway/libs/telemetry"
 	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	"github.com/hybridgateway/gateway/services/dataplane/internal/api"
@@ -41,7 +42,9 @@ func Run(ctx context.Context, c config.Config) error {
 			return fmt.Errorf("find the node's address: %w: give it with --node-ip", err)
 		}
 	}
-	k, err := kernel.Open(kernel.Config{Device: DeviceName, Local: local})
+	k, err := kernel.Open(kernel.Config{Device: DeviceName, Local: local, Guard: plan.GuardRules{
+		VNI: uint32(c.VNI), Port: uint16(c.Port), VPC: netaddr.Prefixes(c.VPCCIDRs),
+	}})
 	if err != nil {
 		return err
 	}
@@ -50,16 +53,22 @@ func Run(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return err
 	}
+	defer watcher.Close()
+	var guardWatcher *kernel.Watcher
+	if c.Guarded() {
+		if guardWatcher, err = k.WatchGuard(); err != nil {
+			return err
+		}
+		defer guardWatcher.Close()
+	}
 	registry, err := daemon.Dial(c.Socket(daemon.VtepRegistry))
 	if err != nil {
-		watcher.Close()
 		return err
 	}
 	defer registry.Close()
 	server := newServer()
 	loop, err := newLoop(c, local, k, t, server.publish)
 	if err != nil {
-		watcher.Close()
 		return err
 	}
 
@@ -67,7 +76,7 @@ func Run(ctx context.Context, c config.Config) error {
 	skipped := func(key string, err error) {
 		t.Log.Warn("vtep cannot be read, skipped", telemetry.KeyNode, key, telemetry.KeyError, err)
 	}
-	return daemon.RunTasks(ctx,
+	tasks := []daemon.Task{
 		daemon.Task{Name: "kernel notifications", Run: func(ctx context.Context) error { return watcher.Run(ctx, changes) }},
 		daemon.Task{Name: "vtep stream", Run: func(ctx context.Context) error {
 			return feed.Follow(ctx, api.Vteps(registry, skipped), updates)
@@ -77,11 +86,15 @@ func Run(ctx context.Context, c config.Config) error {
 		daemon.Task{Name: "http", Run: func(ctx context.Context) error {
 			return daemon.ServeHTTP(ctx, c.HTTPListen, t.Metrics, server.ready)
 		}},
-	)
+	}
+	if guardWatcher != nil {
+		tasks = append(tasks, daemon.Task{Name: "guard notifications", Run: func(ctx context.Context) error { return guardWatcher.Run(ctx, changes) }})
+	}
+	return daemon.RunTasks(ctx, tasks...)
 }
 
 func newLoop(c config.Config, local netip.Addr, k *kernel.Kernel, t *telemetry.Telemetry, publish func(context.Context, tunnel.State)) (*tunnel.Loop, error) {
-	metrics, err := tunnel.NewMetrics(t.Meter, k.Counters)
+	metrics, err := tunnel.NewMetrics(t.Meter, k.Counters, k.GuardDrops)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +102,7 @@ func newLoop(c config.Config, local netip.Addr, k *kernel.Kernel, t *telemetry.T
 		Device:      plan.Device{Name: DeviceName, VNI: uint32(c.VNI), Port: uint16(c.Port), Local: local, MAC: plan.MACOf(local)},
 		UnderlayMTU: int(c.UnderlayMTU),
 		Source:      local,
+		Guard:       c.Guarded(),
 		Kernel:      k,
 		Publish:     publish,
 		Log:         t.Log,

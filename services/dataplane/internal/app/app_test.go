@@ -284,7 +284,7 @@ func TestPrivilegedBlocked(t *testing.T) {
 func TestPrivilegedRunEnds(t *testing.T) {
 	w := newWorld(t)
 	w.registry.both(t)
-	c, err := config.Parse([]string{"--socket-dir=" + w.dir, "--http-listen=127.0.0.1:0", "--node-ip=" + gatewayIP, "--log-level=error"}, io.Discard)
+	c, err := config.Parse([]string{"--socket-dir=" + w.dir, "--http-listen=127.0.0.1:0", "--node-ip=" + gatewayIP, "--log-level=error", "--vpc-cidrs=10.0.0.0/16"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

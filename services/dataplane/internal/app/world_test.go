@@ -166,7 +166,7 @@ func (r *registry) both(t *testing.T) {
 // dataplane starts the dataplane as a process in the gateway's namespace.
 func (w *world) dataplane(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	c := exec.Command("/proc/self/exe", append([]string{"--socket-dir=" + w.dir, "--http-listen=127.0.0.1:9813", "--gateway-id=gw"}, args...)...)
+	c := exec.Command("/proc/self/exe", append([]string{"--socket-dir=" + w.dir, "--http-listen=127.0.0.1:9813", "--gateway-id=gw", "--vpc-cidrs=10.0.0.0/16"}, args...)...)
 	c.Env = append(os.Environ(), asDataplane+"=1")
 	c.Stderr = testWriter{t}
 	w.gateway.Start(t, c)

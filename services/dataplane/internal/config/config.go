@@ -2,6 +2,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -20,10 +21,12 @@ const (
 // Config is what the dataplane is told. The zero NodeIP is "find it".
 type Config struct {
 	daemon.Common
-	NodeIP      netaddr.IPv4 `name:"node-ip" help:"Outer source address of the tunnel, an IPv4 address of this node. When not given: the address of the interface with the default route." placeholder:"ADDR"`
-	UnderlayMTU UnderlayMTU  `name:"underlay-mtu" help:"Largest packet that the path to the hybrid nodes carries, in bytes; the tunnel's MTU is 50 less. auto: the smaller of the network interface's MTU and 1500." default:"auto" placeholder:"BYTES|auto"`
-	VNI         VNI          `name:"vni" help:"VXLAN network identifier. Cilium takes it as the sender's identity; 2 is its 'world'." default:"2" placeholder:"N"`
-	Port        Port         `name:"port" help:"UDP port of the tunnel." default:"8472" placeholder:"N"`
+	NodeIP      netaddr.IPv4         `name:"node-ip" help:"Outer source address of the tunnel, an IPv4 address of this node. When not given: the address of the interface with the default route." placeholder:"ADDR"`
+	UnderlayMTU UnderlayMTU          `name:"underlay-mtu" help:"Largest packet that the path to the hybrid nodes carries, in bytes; the tunnel's MTU is 50 less. auto: the smaller of the network interface's MTU and 1500." default:"auto" placeholder:"BYTES|auto"`
+	VNI         VNI                  `name:"vni" help:"VXLAN network identifier. Cilium takes it as the sender's identity; 2 is its 'world'." default:"2" placeholder:"N"`
+	Guard       string               `name:"guard" help:"Let out of the tunnel only what a registered node sends, from its own pod networks, to --vpc-cidrs; drop and count the rest." enum:"on,off" default:"on" placeholder:"on|off"`
+	VPCCIDRs    []netaddr.IPv4Prefix `name:"vpc-cidrs" help:"Networks of the VPC: where the guard lets packets from the hybrid nodes go. Needed unless --guard=off." placeholder:"CIDR"`
+	Port        Port                 `name:"port" help:"UDP port of the tunnel." default:"8472" placeholder:"N"`
 }
 
 // Parse reads the command line and the environment; see daemon.ParseFlags.
@@ -32,6 +35,17 @@ func Parse(args []string, out io.Writer) (Config, error) {
 	err := daemon.ParseFlags(daemon.Dataplane, "Keeps the VXLAN tunnel of a hybrid gateway: device, forwarding entries, neighbours and routes.", ":9813", &c, args, out)
 	return c, err
 }
+
+// Validate is called by the parser when every flag by itself is right.
+func (c *Config) Validate() error {
+	if c.Guarded() && len(c.VPCCIDRs) == 0 {
+		return errors.New("--vpc-cidrs is missing: the guard needs the VPC's networks; give them, or switch the guard off (--guard=off)")
+	}
+	return nil
+}
+
+// Guarded tells whether packets are judged.
+func (c Config) Guarded() bool { return c.Guard == "on" }
 
 // UnderlayMTU is a number of bytes; 0 is automatic.
 type UnderlayMTU int

@@ -11,11 +11,11 @@ import (
 )
 
 func TestDefaults(t *testing.T) {
-	c, err := Parse(nil, io.Discard)
+	c, err := Parse([]string{"--vpc-cidrs=10.0.0.0/16"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.NodeIP.IsValid() || c.UnderlayMTU != 0 || c.VNI != 2 || c.Port != 8472 || c.HTTPListen.String() != ":9813" || c.SocketDir != "/run/hybrid-gateway" || c.GatewayID == "" {
+	if c.NodeIP.IsValid() || c.UnderlayMTU != 0 || c.VNI != 2 || c.Port != 8472 || c.HTTPListen.String() != ":9813" || c.SocketDir != "/run/hybrid-gateway" || c.GatewayID == "" || !c.Guarded() || len(c.VPCCIDRs) != 1 {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -23,11 +23,11 @@ func TestDefaults(t *testing.T) {
 func TestFlagsAndEnvironment(t *testing.T) {
 	t.Setenv("HYBRID_GATEWAY_NODE_IP", "10.0.1.10")
 	t.Setenv("HYBRID_GATEWAY_UNDERLAY_MTU", "9001")
-	c, err := Parse([]string{"--vni=7", "--port=4789"}, io.Discard)
+	c, err := Parse([]string{"--guard=off", "--vni=7", "--port=4789"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.NodeIP.Addr != netip.MustParseAddr("10.0.1.10") || c.UnderlayMTU != 9001 || c.VNI != 7 || c.Port != 4789 {
+	if c.NodeIP.Addr != netip.MustParseAddr("10.0.1.10") || c.UnderlayMTU != 9001 || c.VNI != 7 || c.Port != 4789 || c.Guarded() {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -43,12 +43,22 @@ func TestBadFlags(t *testing.T) {
 		{"--port=70000", `"70000": want a number from 1 to 65535`},
 		{"--http-listen=nowhere", "--http-listen"},
 		{"--nonsense", "nonsense"},
+		{"--guard=maybe", "--guard"},
+		{"--vpc-cidrs=10.0.0.1/16", "--vpc-cidrs"},
 	}
 	for _, c := range cases {
-		_, err := Parse([]string{c.arg}, io.Discard)
+		_, err := Parse([]string{c.arg, "--vpc-cidrs=10.0.0.0/16"}, io.Discard)
 		var usage *cli.UsageError
 		if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want one line with %q", c.arg, err, c.want)
 		}
+	}
+}
+
+func TestGuardNeedsNetworks(t *testing.T) {
+	_, err := Parse(nil, io.Discard)
+	var usage *cli.UsageError
+	if !errors.As(err, &usage) || !strings.Contains(err.Error(), "--vpc-cidrs") || !strings.Contains(err.Error(), "--guard=off") {
+		t.Errorf("got %v", err)
 	}
 }

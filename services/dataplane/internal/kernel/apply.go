@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -11,14 +12,23 @@ import (
 )
 
 // Apply carries out the operations in their order. One that fails does not keep the others from being carried out,
-// except that nothing after a device that could not be made or brought up is tried: all of it would fail. It returns
-// those that failed; after a failure only Dump says what there is.
+// except that nothing after a device that could not be made or brought up is tried, as all of it would fail, and
+// nothing after a guard that could not be made, as no tunnel is brought up without it. It returns those that failed; after a failure only Dump says what there is.
 func (k *Kernel) Apply(ops []plan.Op) []plan.Failure {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var failures []plan.Failure
-	for len(ops) > 0 && plan.ForDevice(ops[0]) {
-		if err := k.applyToDevice(ops[0]); err != nil {
+	for len(ops) > 0 {
+		if !plan.ForGuard(ops[0]) && !plan.ForDevice(ops[0]) {
+			n := slices.IndexFunc(ops, func(op plan.Op) bool { return plan.ForGuard(op) || plan.ForDevice(op) })
+			if n < 0 {
+				n = len(ops)
+			}
+			failures = append(failures, k.applyEntries(ops[:n])...)
+			ops = ops[n:]
+			continue
+		}
+		if err := k.applyOne(ops[0]); err != nil {
 			failures = append(failures, plan.Failure{Op: ops[0], Err: err})
 			if vital(ops[0]) {
 				return failures
@@ -26,15 +36,19 @@ func (k *Kernel) Apply(ops []plan.Op) []plan.Failure {
 		}
 		ops = ops[1:]
 	}
-	if len(ops) == 0 {
-		return failures
+	return failures
+}
+
+func (k *Kernel) applyOne(op plan.Op) error {
+	if plan.ForGuard(op) {
+		return k.guard.apply(op)
 	}
-	return append(failures, k.applyEntries(ops)...)
+	return k.applyToDevice(op)
 }
 
 func vital(op plan.Op) bool {
 	switch op.(type) {
-	case plan.AddDevice, plan.DeleteDevice, plan.SetUp:
+	case plan.AddDevice, plan.DeleteDevice, plan.SetUp, plan.SetGuard:
 		return true
 	}
 	return false

@@ -19,13 +19,16 @@ const forwardingPath = "/proc/sys/net/ipv4/ip_forward"
 type Config struct {
 	Device string
 	Local  netip.Addr // outer source address; its interface is the underlay's
+	Guard  plan.GuardRules
 }
 
 // Kernel is the network of one namespace. Its methods may be called from several goroutines.
 type Kernel struct {
 	config Config
-	mu     sync.Mutex // guards conn
+	mu     sync.Mutex // guards the connections
+	closed bool
 	conn   *conn
+	guard  *guard
 	// forwarding is open for writing, or nil and then forwardingErr says why. A file of /proc/sys/net stays with
 	// the network namespace of the thread that opened it, as a socket does.
 	forwarding    *os.File
@@ -38,7 +41,7 @@ func Open(c Config) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{config: c, conn: conn}
+	k := &Kernel{config: c, conn: conn, guard: openGuard(c.Guard)}
 	k.forwarding, k.forwardingErr = os.OpenFile(forwardingPath, os.O_WRONLY, 0)
 	return k, nil
 }
@@ -47,7 +50,12 @@ func Open(c Config) (*Kernel, error) {
 func (k *Kernel) Close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.closed {
+		return
+	}
+	k.closed = true
 	k.conn.close()
+	k.guard.close()
 	if k.forwarding != nil {
 		k.forwarding.Close()
 	}

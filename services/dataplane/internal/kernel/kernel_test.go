@@ -21,8 +21,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	local  = netip.MustParseAddr("10.0.1.10")
-	device = plan.Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: plan.MACOf(local)}
+	local      = netip.MustParseAddr("10.0.1.10")
+	guardRules = plan.GuardRules{VNI: 2, Port: 8472, VPC: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("10.9.0.0/16")}}
+	device     = plan.Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: plan.MACOf(local)}
 )
 
 // gateway is a namespace with a NIC, a default route, and a Kernel.
@@ -38,7 +39,7 @@ func open(t testing.TB, ns *netnstest.Namespace) *Kernel {
 	t.Helper()
 	var k *Kernel
 	err := ns.Do(func() (err error) {
-		k, err = Open(Config{Device: device.Name, Local: local})
+		k, err = Open(Config{Device: device.Name, Local: local, Guard: guardRules})
 		return err
 	})
 	if err != nil {
@@ -57,7 +58,7 @@ func vtep(node, underlay string, cidrs ...string) plan.VTEP {
 }
 
 func desired(vteps ...plan.VTEP) plan.Desired {
-	return plan.Desired{Device: device, Source: local, VTEPs: vteps, Complete: true}
+	return plan.Desired{Device: device, Source: local, VTEPs: vteps, Complete: true, Guard: true}
 }
 
 func dump(t testing.TB, k *Kernel) plan.Actual {
@@ -92,7 +93,7 @@ func converge(t testing.TB, k *Kernel, d plan.Desired) plan.Result {
 
 // tunnel is the part of a state that is ours.
 func tunnel(a plan.Actual) plan.Actual {
-	out := plan.Actual{Link: a.Link, FDB: map[plan.MAC][]plan.FDBEntry{}, Neighbours: map[netip.Addr]plan.Neighbour{}, Routes: map[netip.Prefix][]plan.Route{}}
+	out := plan.Actual{Guard: a.Guard, Link: a.Link, FDB: map[plan.MAC][]plan.FDBEntry{}, Neighbours: map[netip.Addr]plan.Neighbour{}, Routes: map[netip.Prefix][]plan.Route{}}
 	for mac, e := range a.FDB {
 		out.FDB[mac] = e
 	}
@@ -216,8 +217,8 @@ func TestPrivilegedAdopt(t *testing.T) {
 			} else if kept {
 				t.Errorf("an incompatible device was kept: %v", r.Ops)
 			}
-			if c.want != "" && !strings.HasPrefix(kinds(r.Ops), c.want) {
-				t.Errorf("ops %v, want %s", r.Ops, c.want)
+			if c.want != "" && !strings.HasPrefix(kinds(r.Ops), "guard-set "+c.want) {
+				t.Errorf("ops %v, want guard-set %s", r.Ops, c.want)
 			}
 		})
 	}
@@ -388,12 +389,12 @@ func TestPrivilegedMany(t *testing.T) {
 	d := desired(many(10000)...)
 	converge(t, k, d)
 	a := tunnel(dump(t, k))
-	if len(a.FDB) != 10000 || len(a.Neighbours) != 10000 || len(a.Routes) != 10000 {
+	if len(a.FDB) != 10000 || len(a.Neighbours) != 10000 || len(a.Routes) != 10000 || len(a.Guard.Sources) != 10000 || len(a.Guard.Outers) != 10000 {
 		t.Errorf("%d FDB entries, %d neighbours, %d routes", len(a.FDB), len(a.Neighbours), len(a.Routes))
 	}
 	converge(t, k, desired())
 	a = tunnel(dump(t, k))
-	if len(a.FDB)+len(a.Neighbours)+len(a.Routes) > 0 {
+	if len(a.FDB)+len(a.Neighbours)+len(a.Routes)+len(a.Guard.Sources)+len(a.Guard.Outers) > 0 {
 		t.Errorf("left behind: %d FDB entries, %d neighbours, %d routes", len(a.FDB), len(a.Neighbours), len(a.Routes))
 	}
 }

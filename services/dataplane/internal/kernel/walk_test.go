@@ -34,6 +34,7 @@ func TestPrivilegedRandomWalk(t *testing.T) {
 			_, fresh := gateway(t)
 			converge(t, fresh, desired(list(vteps)...))
 			got, want := tunnel(dump(t, walked)), tunnel(dump(t, fresh))
+			got.Guard.Lengths, want.Guard.Lengths = 0, 0 // lengths that were in use are kept
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("walked\n%+v\nfresh\n%+v", got, want)
 			}

@@ -12,9 +12,10 @@ import (
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
 
-// Watcher tells what changes in the kernel's network. See [Kernel.Watch].
+// Watcher tells what changes in the kernel's network. See [Kernel.Watch] and [Kernel.WatchGuard].
 type Watcher struct {
 	file  *os.File
+	guard bool   // it is nftables that is watched
 	own   uint32 // port of the connection whose doings are not told
 	names map[int32]string
 	buf   []byte
@@ -28,7 +29,7 @@ func (k *Kernel) Watch() (*Watcher, error) {
 		return nil, fmt.Errorf("open a netlink socket for notifications: %w", os.NewSyscallError("socket", err))
 	}
 	w := &Watcher{file: os.NewFile(uintptr(fd), "rtnetlink"), own: k.conn.port, names: map[int32]string{}, buf: make([]byte, 64<<10)}
-	if err := w.subscribe(fd); err != nil {
+	if err := w.subscribe(fd, unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_NETCONF); err != nil {
 		w.file.Close()
 		return nil, fmt.Errorf("subscribe to notifications: %w", err)
 	}
@@ -45,11 +46,25 @@ func (k *Kernel) Watch() (*Watcher, error) {
 	return w, nil
 }
 
-func (w *Watcher) subscribe(fd int) error {
+// WatchGuard subscribes to the changes of the packet guard, our own included.
+func (k *Kernel) WatchGuard() (*Watcher, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, fmt.Errorf("open a socket for notifications of nftables: %w", explainGuard(os.NewSyscallError("socket", err)))
+	}
+	w := &Watcher{file: os.NewFile(uintptr(fd), "nfnetlink"), guard: true, buf: make([]byte, 64<<10)}
+	if err := w.subscribe(fd, unix.NFNLGRP_NFTABLES); err != nil {
+		w.file.Close()
+		return nil, fmt.Errorf("subscribe to notifications of nftables: %w", explainGuard(err))
+	}
+	return w, nil
+}
+
+func (w *Watcher) subscribe(fd int, groups ...int) error {
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("bind", err)
 	}
-	for _, group := range []int{unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_NETCONF} {
+	for _, group := range groups {
 		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
 			return os.NewSyscallError("setsockopt NETLINK_ADD_MEMBERSHIP", err)
 		}
@@ -117,14 +132,19 @@ func (w *Watcher) parse(datagram []byte) []plan.Change {
 			return append(changes, plan.Change{Kind: plan.ChangeLost})
 		}
 		typ, port := binary.NativeEndian.Uint16(rest[4:]), binary.NativeEndian.Uint32(rest[12:])
-		c, ok, err := w.change(typ, rest[unix.SizeofNlMsghdr:n])
+		body := rest[unix.SizeofNlMsghdr:n]
+		rest = rest[min((n+3)&^3, len(rest)):]
+		if w.guard {
+			changes = append(changes, guardChanges(typ, body)...)
+			continue
+		}
+		c, ok, err := w.change(typ, body)
 		switch {
 		case err != nil:
 			changes = append(changes, plan.Change{Kind: plan.ChangeLost})
 		case ok && (port != w.own || c.Kind == plan.ChangeLink || c.Kind == plan.ChangeHost):
 			changes = append(changes, c)
 		}
-		rest = rest[min((n+3)&^3, len(rest)):]
 	}
 	return changes
 }

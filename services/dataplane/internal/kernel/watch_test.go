@@ -18,8 +18,13 @@ import (
 
 func watch(t *testing.T, ns *netnstest.Namespace, k *Kernel) <-chan plan.Change {
 	t.Helper()
+	return watchWith(t, ns, k.Watch)
+}
+
+func watchWith(t *testing.T, ns *netnstest.Namespace, subscribe func() (*Watcher, error)) <-chan plan.Change {
+	t.Helper()
 	var w *Watcher
-	if err := ns.Do(func() (err error) { w, err = k.Watch(); return err }); err != nil {
+	if err := ns.Do(func() (err error) { w, err = subscribe(); return err }); err != nil {
 		t.Fatal(err)
 	}
 	changes := make(chan plan.Change, 1024)

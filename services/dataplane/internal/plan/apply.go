@@ -31,6 +31,8 @@ func (a *Actual) Apply(op Op) {
 		a.replaceRoute(o.Route)
 	case DeleteRoute:
 		a.deleteRoute(o.Route)
+	case SetGuard, DeleteGuard, Admit, Expel:
+		a.applyToGuard(op)
 	default:
 		a.applyToLink(op)
 	}

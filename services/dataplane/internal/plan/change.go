@@ -16,10 +16,11 @@ const (
 	ChangeFDB                         // a forwarding entry of a VXLAN device
 	ChangeNeighbour                   // an IPv4 neighbour
 	ChangeRoute                       // an IPv4 route of the main table
+	ChangeGuard                       // the packet guard
 )
 
 func (k ChangeKind) String() string {
-	return [...]string{"lost", "link", "host", "fdb", "neighbour", "route"}[k]
+	return [...]string{"lost", "link", "host", "fdb", "neighbour", "route", "guard"}[k]
 }
 
 // Change is one notification of the kernel, whoever caused it.
@@ -32,6 +33,7 @@ type Change struct {
 	MAC       MAC        // FDB, neighbour
 	Permanent bool       // FDB, neighbour
 	Route     Route
+	Source    Source // guard: the source, with only Outer for an outer source, and neither for the rest of it
 }
 
 // Explains tells whether a, the dataplane's picture of the kernel, already accounts for the change, or the change
@@ -65,6 +67,8 @@ func (t Target) Explains(a Actual, c Change) bool {
 			return !there
 		}
 		return there && have == Neighbour{MAC: c.MAC, Permanent: c.Permanent}
+	case ChangeGuard:
+		return t.explainsGuard(a, c)
 	case ChangeRoute:
 		return t.explainsRoute(a, c)
 	default:

@@ -25,7 +25,7 @@
 //
 // # Order
 //
-// Device, FDB, neighbours, routes; then the removals in reverse. So a route never points to a neighbour that is
+// Guard, device, FDB, neighbours, routes; then the removals in reverse. So a route never points to a neighbour that is
 // not there, and a pod network that stays desired is never without a route. Nothing is removed until the desired
 // state is Complete (the registry has sent its whole snapshot).
 //

@@ -54,6 +54,7 @@ type Desired struct {
 	Source      netip.Addr // source address of packets to pods that this host itself originates
 	VTEPs       []VTEP
 	Complete    bool // VTEPs is the whole truth, so what it does not name may be removed
+	Guard       bool // let only packets of the VTEPs' pod networks out of the tunnel
 }
 
 // Actual is what the kernel has. The zero value is an empty namespace.
@@ -64,6 +65,7 @@ type Actual struct {
 	FDB        map[MAC][]FDBEntry
 	Neighbours map[netip.Addr]Neighbour // IPv4, on our device
 	Routes     map[netip.Prefix][]Route // IPv4, main table, everybody's
+	Guard      *Guard                   // nil when there is none
 }
 
 // Host is what the tunnel needs from the host.
@@ -179,6 +181,7 @@ func (a Actual) Clone() Actual {
 		link := *a.Link
 		a.Link = &link
 	}
+	a.Guard = a.Guard.clone()
 	a.FDB = maps.Clone(a.FDB)
 	a.Neighbours = maps.Clone(a.Neighbours)
 	a.Routes = maps.Clone(a.Routes) // Apply never changes a list of routes or entries in place

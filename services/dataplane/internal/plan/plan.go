@@ -45,13 +45,15 @@ func (t Target) Plan(a Actual) Result {
 			a.Apply(op)
 		}
 	}
+	guard, unguard := t.planGuard(a)
 	sets, removals := t.planEntries(a)
 	adds, routeRemovals, findings := t.planRoutes(a)
 	r.Findings = append(r.Findings, findings...)
-	r.Ops = slices.Concat(r.Ops, sets, adds)
+	r.Ops = slices.Concat(guard, r.Ops, sets, adds)
 	if t.desired.Complete {
 		r.Ops = slices.Concat(r.Ops, routeRemovals, removals)
 	}
+	r.Ops = append(r.Ops, unguard...)
 	return r
 }
 
@@ -76,6 +78,8 @@ func (t Target) blocking(a Actual) []Finding {
 		}
 		const advice = "run the gateway on nodes that have no other VXLAN on this port (nodes with the cloud's own network plugin), or remove that device"
 		switch {
+		case t.desired.Guard && rival.Up && !rival.FlowBased && rival.VNI != d.VNI:
+			block("device %s has VNI %d on UDP %d, and the guard would cut it off: %s, or switch the guard off (--guard=off)", rival.Name, rival.VNI, d.Port, advice)
 		case rival.FlowBased && rival.Up:
 			block("device %s already takes all VXLAN on UDP %d, as Cilium's does: %s", rival.Name, d.Port, advice)
 		case !rival.FlowBased && rival.VNI == d.VNI:

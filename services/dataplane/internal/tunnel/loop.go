@@ -41,6 +41,7 @@ type Config struct {
 	Device      plan.Device
 	UnderlayMTU int // bytes; 0 is automatic
 	Source      netip.Addr
+	Guard       bool // see plan.Desired
 	Kernel      Kernel
 	// Publish is called with each new state; the context carries the trace of what caused it.
 	Publish func(context.Context, State)
@@ -162,7 +163,7 @@ func (l *Loop) compile() {
 		}
 	}
 	l.target = plan.Compile(plan.Desired{
-		Device: l.Device, UnderlayMTU: l.UnderlayMTU, Source: l.Source, VTEPs: vteps, Complete: l.complete,
+		Device: l.Device, UnderlayMTU: l.UnderlayMTU, Source: l.Source, VTEPs: vteps, Complete: l.complete, Guard: l.Guard,
 	})
 }
 

@@ -107,7 +107,7 @@ func start(t *testing.T, k *fakeKernel) *bench {
 	t.Helper()
 	b := &bench{fakeKernel: k, updates: make(chan feed.Update[Item], 64), changes: make(chan plan.Change, 64),
 		spans: tracetest.NewSpanRecorder(), logs: &strings.Builder{}}
-	metrics, err := NewMetrics(metricnoop.Meter{}, k.Counters)
+	metrics, err := NewMetrics(metricnoop.Meter{}, k.Counters, func() (map[string]uint64, error) { return nil, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,10 +26,11 @@ type Metrics struct {
 	problems map[plan.FindingKind]int
 }
 
-// NewMetrics makes the instruments. counters is asked for the device's counters at each scrape.
-func NewMetrics(meter metric.Meter, counters func() (c plan.Counters, ok bool, err error)) (*Metrics, error) {
+// NewMetrics makes the instruments. counters is asked for the device's counters at each scrape, drops for what the guard dropped, by
+// reason.
+func NewMetrics(meter metric.Meter, counters func() (c plan.Counters, ok bool, err error), drops func() (map[string]uint64, error)) (*Metrics, error) {
 	m := &Metrics{entries: map[string]int{}, problems: map[plan.FindingKind]int{}}
-	var errs [8]error
+	var errs [9]error
 	m.ops, errs[0] = meter.Int64Counter(telemetry.MetricTunnelOps, metric.WithDescription("Changes made to the kernel, by kind."))
 	m.errors, errs[1] = meter.Int64Counter(telemetry.MetricTunnelOpErrors, metric.WithDescription("Changes of and reads from the kernel that failed, by kind."))
 	m.duration, errs[2] = meter.Float64Histogram(telemetry.MetricTunnelApplyDuration, metric.WithUnit("s"),
@@ -45,11 +46,20 @@ func NewMetrics(meter metric.Meter, counters func() (c plan.Counters, ok bool, e
 	errs[6] = err
 	bytes, err := meter.Int64ObservableCounter(telemetry.MetricVxlanBytes, metric.WithDescription("Bytes through the tunnel device."))
 	errs[7] = err
+	dropped, err := meter.Int64ObservableCounter(telemetry.MetricGuardDropped, metric.WithDescription("Packets that the guard did not let out of the tunnel, by reason."))
+	errs[8] = err
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", err)
 	}
 	observe := func(_ context.Context, o metric.Observer) error {
 		m.observe(o, ready, entries, problems)
+		byReason, err := drops()
+		if err != nil {
+			return err
+		}
+		for reason, n := range byReason {
+			o.ObserveInt64(dropped, int64(n), metric.WithAttributes(attribute.String("reason", reason)))
+		}
 		c, ok, err := counters()
 		if err != nil || !ok {
 			return err
@@ -61,7 +71,7 @@ func NewMetrics(meter metric.Meter, counters func() (c plan.Counters, ok bool, e
 		o.ObserveInt64(bytes, int64(c.TxBytes), tx)
 		return nil
 	}
-	if _, err := meter.RegisterCallback(observe, ready, entries, problems, packets, bytes); err != nil {
+	if _, err := meter.RegisterCallback(observe, ready, entries, problems, packets, bytes, dropped); err != nil {
 		return nil, fmt.Errorf("register the metrics: %w", err)
 	}
 	return m, nil

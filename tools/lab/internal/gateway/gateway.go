@@ -113,7 +113,7 @@ func (c Config) args(service string) []string {
 		args = append(args, "--kubeconfig="+c.RegistryKubeconfig,
 			"--vpc-cidrs="+join(c.VPCNetworks), "--pod-cidrs="+join(c.PodNetworks), "--node-cidrs="+join(c.NodeNetworks))
 	case Dataplane:
-		args = append(args, "--node-ip="+c.NodeIP.String())
+		args = append(args, "--node-ip="+c.NodeIP.String(), "--vpc-cidrs="+join(c.VPCNetworks))
 	case RouteSync:
 		args = append(args, "--route-tables="+strings.Join(c.RouteTables, ","), "--pod-cidrs="+join(c.PodNetworks))
 		if len(c.GatewayENIs) > 0 {
