@@ -51,6 +51,8 @@ type loop struct {
 	keeper *keeper
 	// keep fires when what is held is to be written to disk; nil when the disk is up to date.
 	keep <-chan time.Time
+	// complete is true once all sources have told all they have.
+	complete bool
 	// forget fires when the API server has had its time; nil when nothing is remembered.
 	forget <-chan time.Time
 
@@ -167,7 +169,9 @@ func (l *loop) tellAll(ctx context.Context, changes []registry.Change) {
 	}
 	l.vteps.MarkSynced()
 	// The disk is never given less than all: it has that already.
-	if len(changes) > 0 && l.keep == nil && l.keeper.path != "" {
+	news := len(changes) > 0 || !l.complete
+	l.complete = true
+	if news && l.keep == nil && l.keeper.path != "" {
 		l.keep = time.After(keepDelay)
 	}
 }

@@ -79,3 +79,38 @@ func messageOf(n registry.Node) string {
 	}
 	return "node quarantined"
 }
+
+// What is held is written once all sources are known, whichever comes last, and even if that
+// one has nothing to tell.
+func TestStateIsKeptOnceAllIsKnown(t *testing.T) {
+	for _, nodesFirst := range []bool{true, false} {
+		c, err := config.Parse([]string{"--vpc-cidrs=10.0.0.0/16", "--pod-cidrs=100.64.0.0/10", "--node-cidrs=192.168.0.0/16", "--state-file=/nowhere"}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tel := &telemetry.Telemetry{Log: slog.New(slog.DiscardHandler), Tracer: tracenoop.NewTracerProvider().Tracer("")}
+		m, err := newMetrics(metricnoop.NewMeterProvider().Meter(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newLoop(c, tel, m, feed.NewLog[registry.VTEP](history), newReadiness(tel.Log, m, func(bool) {}, false))
+		node := registry.Node{Name: "a", Address: netip.MustParseAddr("192.168.1.1"), PodCIDRs: []netip.Prefix{netip.MustParsePrefix("100.64.1.0/24")}}
+		events := []func(){
+			func() {
+				l.admit(t.Context(), cilium.Event[registry.Node]{Whole: true, Snapshot: []registry.Node{node}})
+			},
+			func() { l.seeRegistered(t.Context(), cilium.Event[cilium.Registered]{Whole: true}) },
+		}
+		if !nodesFirst {
+			slices.Reverse(events)
+		}
+		events[0]()
+		if l.keep != nil {
+			t.Errorf("nodes first: %v: less than all is written", nodesFirst)
+		}
+		events[1]()
+		if l.keep == nil {
+			t.Errorf("nodes first: %v: nothing is written", nodesFirst)
+		}
+	}
+}
