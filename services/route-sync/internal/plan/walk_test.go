@@ -230,7 +230,7 @@ func (w *world) check() {
 			if r := g.state.byKey[k]; r == nil || g.state.status(r).Condition != Conflict {
 				w.fail("%s is foreign, and no conflict for the holder", k)
 			}
-		case target != g.eni && !(alienList && target == w.routes[Key{k.Table, ToList("pl-given")}].Target):
+		case target != g.eni && (!alienList || target != w.routes[Key{k.Table, ToList("pl-given")}].Target):
 			w.fail("the traffic of %s leads to %q rather than to the holder %s", k, target, g.eni)
 		case g.lists.used() && !alienList && w.routes[k].Kind != Absent:
 			w.fail("%s is left over", k)
