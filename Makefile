@@ -13,7 +13,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-e2e bench-routes bench-liveness bench-election lab lab-down build services controlplane generate lint precommit clean FORCE
+.PHONY: help demo test test-unit test-e2e bench-routes bench-dataplane bench-liveness bench-election lab lab-down build services controlplane generate lint precommit clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ bench-routes: ## measure takeovers of routes, of both kinds and many sizes, agai
 bench-liveness: ## measure how soon and how often wrongly a gateway's death is noticed, beside memberlist (1.5 h)
 	@$(GO) build -o $(BIN)/ ./services/election/internal/peers/measure ./tools/livenessbench
 	@$(SUDO) $(BIN)/livenessbench -measure $(BIN)/measure $(LIVENESS)
+
+bench-dataplane: ## measure what the guard of the tunnel costs, at 10, 1,000 and 10,000 nodes
+	@$(SUDO) $(GO) test -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkPrivilegedGuard$$' -benchtime 1x ./services/dataplane/internal/kernel
 
 bench-election: build ## measure what the death of the active gateway's node and planned hand-overs cost, in the lab, with both backends (10 min)
 	@$(SUDO) $(BIN)/lab bench-election $(ELECTION)

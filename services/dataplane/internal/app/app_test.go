@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -55,6 +57,7 @@ func TestPrivilegedPackets(t *testing.T) {
 	metrics := w.get(t, "/metrics")
 	for _, want := range []string{
 		`eks_hybrid_gateway_vxlan_packets_total{dir="rx"}`, `eks_hybrid_gateway_vxlan_packets_total{dir="tx"}`,
+		`eks_hybrid_gateway_guard_dropped_total{reason="outer-source"} 0`, `eks_hybrid_gateway_guard_dropped_total{reason="inner-source"} 0`,
 		`eks_hybrid_gateway_tunnel_ready 1`, `eks_hybrid_gateway_tunnel_entries{kind="route"} 2`, `eks_hybrid_gateway_tunnel_ops_total{kind="route-add"} 2`,
 	} {
 		if !strings.Contains(metrics, want) {
@@ -226,6 +229,28 @@ func TestPrivilegedRepair(t *testing.T) {
 		{"device removed", func() error { return h.LinkDel(device()) }},
 		{"MTU changed", func() error { return h.LinkSetMTU(device(), 1300) }},
 		{"MAC changed", func() error { return h.LinkSetHardwareAddr(device(), []byte{2, 1, 1, 1, 1, 1}) }},
+		{"all of nftables flushed", func() error {
+			return w.gateway.Do(func() error {
+				c, err := nftables.New()
+				if err != nil {
+					return err
+				}
+				c.FlushRuleset()
+				if err := c.Flush(); err != nil {
+					return err
+				}
+				flushed := time.Now()
+				defer func() { t.Logf("the guard was back after %v", time.Since(flushed)) }()
+				for time.Since(flushed) < 10*time.Second { // the regular check comes later
+					tables, err := c.ListTables()
+					if err != nil || len(tables) > 0 {
+						return err
+					}
+					time.Sleep(time.Millisecond)
+				}
+				return errors.New("the guard is not put back")
+			})
+		}},
 		{"forwarding switched off", func() error { w.gateway.Sysctl(t, "net/ipv4/ip_forward", "0"); return nil }},
 	}
 	for _, c := range cases {

@@ -25,7 +25,7 @@ type street struct {
 	fence        uint16 // mark of the last good packet that follows another
 }
 
-func newStreet(t *testing.T) *street {
+func newStreet(t testing.TB) *street {
 	t.Helper()
 	s := &street{gateway: netnstest.New(t), wan: netnstest.New(t)}
 	cloud := netnstest.New(t)
@@ -168,7 +168,7 @@ func (s *street) passes(t *testing.T, f forged, mark uint16) bool {
 	return false
 }
 
-func (s *street) send(t *testing.T, f forged, mark uint16) {
+func (s *street) send(t testing.TB, f forged, mark uint16) {
 	t.Helper()
 	for _, p := range f.packets(mark) {
 		if err := unix.Sendto(s.raw, p, 0, &unix.SockaddrInet4{Addr: local.As4()}); err != nil {

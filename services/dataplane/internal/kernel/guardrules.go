@@ -80,7 +80,8 @@ func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook) *nftabl
 func (g *guard) judgeRules(lengths plan.Lengths) [][]expr.Any {
 	vni := []byte{byte(g.rules.VNI >> 16), byte(g.rules.VNI >> 8), byte(g.rules.VNI)}
 	isVNI := func(op expr.CmpOp) []expr.Any {
-		return append(transport(first, atVNI, 3), &expr.Cmp{Op: op, Register: first, Data: vni})
+		// Four aligned bytes are read quicker than three; the fourth is not compared.
+		return append(transport(first, atVNI, 4), &expr.Cmp{Op: op, Register: first, Data: vni})
 	}
 	isIPv4 := func(op expr.CmpOp) []expr.Any {
 		return append(transport(first, atInnerEtherType, 2), &expr.Cmp{Op: op, Register: first, Data: bigEndian16(unix.ETH_P_IP)})
