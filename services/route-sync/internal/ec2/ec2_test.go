@@ -328,8 +328,10 @@ func TestWarmConnectionsAreUsed(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if n := s.connections.Load(); n != 16 {
-				t.Fatalf("%d connections were made warm", n)
+			// The first call's connection may not be free yet when the others are made.
+			warm := s.connections.Load()
+			if warm != 16 && warm != 17 {
+				t.Fatalf("%d connections were made warm", warm)
 			}
 			var together sync.WaitGroup
 			together.Add(16)
@@ -341,7 +343,7 @@ func TestWarmConnectionsAreUsed(t *testing.T) {
 				})
 			}
 			done.Wait()
-			if n := s.connections.Load(); n != 16 {
+			if n := s.connections.Load(); n != warm {
 				t.Errorf("%d connections for 16 calls at once, all of them ought to have been there", n)
 			}
 			if n := s.MutatingCalls(); n != 16 {
