@@ -6,7 +6,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -202,7 +201,7 @@ func (s *suite) testFlows(t *testing.T) {
 			if r.Questions == 0 {
 				t.Error("nothing was asked")
 			}
-			t.Log(fmt.Sprintf("%d questions; %+v", r.Questions, r.Meter))
+			t.Logf("%d questions; %+v", r.Questions, r.Meter)
 		})
 	}
 }

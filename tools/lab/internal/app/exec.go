@@ -80,7 +80,7 @@ func execEnv(caller []string, c config.Config) []string {
 func lookPath(name string, env []string) (string, error) {
 	for _, kv := range env {
 		if p, ok := strings.CutPrefix(kv, "PATH="); ok {
-			os.Setenv("PATH", p) //nolint:errcheck // a valid name
+			os.Setenv("PATH", p)
 		}
 	}
 	path, err := exec.LookPath(name)

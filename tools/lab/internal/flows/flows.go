@@ -64,7 +64,7 @@ func podEnds(l *lab.Lab) []end {
 	return ends
 }
 
-// CloudToPods: every EC2 pod asks every on-premises pod, over TCP and UDP.
+// CloudToPods has every EC2 pod ask every on-premises pod, over TCP and UDP.
 func CloudToPods(ctx context.Context, l *lab.Lab) (Result, error) {
 	cloud, err := cloudEnds(l)
 	if err != nil {
@@ -73,7 +73,7 @@ func CloudToPods(ctx context.Context, l *lab.Lab) (Result, error) {
 	return askAll(ctx, l, cloud, podEnds(l))
 }
 
-// PodsToCloud: every on-premises pod asks every EC2 pod, over TCP and UDP.
+// PodsToCloud has every on-premises pod ask every EC2 pod, over TCP and UDP.
 func PodsToCloud(ctx context.Context, l *lab.Lab) (Result, error) {
 	cloud, err := cloudEnds(l)
 	if err != nil {
@@ -123,7 +123,7 @@ func askAll(ctx context.Context, l *lab.Lab, clients, servers []end) (Result, er
 	return r, err
 }
 
-// APIServerToWebhook: the API server asks an admission webhook in a pod on the
+// APIServerToWebhook has the API server ask an admission webhook in a pod on the
 // last node about two objects; it denies one and admits the other.
 func APIServerToWebhook(ctx context.Context, l *lab.Lab) (r Result, err error) {
 	const name, bad, good = "on-premises-policy", "bad", "good"
@@ -197,7 +197,7 @@ func lastPod(l *lab.Lab) (*onprem.Pod, error) {
 	return nodes[len(nodes)-1].Pods()[0], nil
 }
 
-// BalancerToPods: an EC2 pod asks a load balancer, which has every on-premises
+// BalancerToPods has an EC2 pod ask a load balancer, which has every on-premises
 // pod for a target, until each has answered.
 func BalancerToPods(ctx context.Context, l *lab.Lab) (Result, error) {
 	var r Result

@@ -5,8 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -69,7 +68,7 @@ func ServeWebhook(ctx context.Context, h *netns.Host, addr netip.AddrPort, ca *p
 	w.server = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
-		ErrorLog:  log.New(io.Discard, "", 0),
+		ErrorLog:  slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	w.running.Go(func() { _ = w.server.ServeTLS(l, "", "") }) // ends with Close
 	return w, nil
