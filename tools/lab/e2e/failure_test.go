@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,17 +13,52 @@ import (
 	"github.com/hybridgateway/gateway/tools/lab/internal/probe"
 )
 
+// slowEC2 is what a call to EC2 takes while something is killed in the middle
+// of a change of leaders: the routes are not yet in place then.
+const slowEC2 = time.Second
+
 // testKills kills each of the ten processes under a probe, lets the traffic go
-// on without it for a while, and starts it again.
+// on without it for a while, and starts it again; then the same in the middle of
+// whatever a gateway does.
 func (s *suite) testKills(t *testing.T) {
-	for _, who := range []string{"active", "standby"} {
-		for _, service := range gateway.Services() {
+	for _, service := range gateway.Services() {
+		for _, who := range []string{"active", "standby"} {
 			t.Run(who+" "+service, func(t *testing.T) { s.testKill(t, who, service) })
 		}
+		t.Run("leader's "+service+" during a hand-over", func(t *testing.T) { s.testKillDuringHandOver(t, service, true) })
+		t.Run("successor's "+service+" during a hand-over", func(t *testing.T) { s.testKillDuringHandOver(t, service, false) })
+		t.Run("successor's "+service+" as it takes over from the dead", func(t *testing.T) { s.testKillDuringTakeover(t, service) })
+		t.Run(service+" as it starts", func(t *testing.T) { s.testKillDuringStart(t, service) })
 	}
 	t.Run("election that stays away", s.testElectionStaysAway)
-	for _, service := range []string{gateway.Election, gateway.RouteSync, gateway.VtepRegistry} {
-		t.Run("successor's "+service+" during a hand-over", func(t *testing.T) { s.testKillDuringHandOver(t, service) })
+}
+
+// pids are the processes of gateways, by name.
+func pids(gateways ...*gateway.Gateway) map[string]int {
+	list := map[string]int{}
+	for _, g := range gateways {
+		for _, service := range gateway.Services() {
+			list[g.Name+"/"+service] = g.Process(service).PID()
+		}
+	}
+	return list
+}
+
+// sameExcept fails the test when a process is not the one it was, or has ended.
+// It must be asked before the lab is healed, which starts what has ended.
+func (s *suite) sameExcept(t *testing.T, before map[string]int, killed ...string) {
+	t.Helper()
+	for _, g := range s.Gateways {
+		for _, service := range gateway.Services() {
+			p := g.Process(service)
+			was, known := before[p.Name()]
+			if !known || slices.Contains(killed, p.Name()) {
+				continue
+			}
+			if !p.Running() || p.PID() != was {
+				t.Errorf("%s ended although another was killed (process %d, now %d): %v", p.Name(), was, p.PID(), p.Failure())
+			}
+		}
 	}
 }
 
@@ -32,21 +68,25 @@ func (s *suite) testKill(t *testing.T, who, service string) {
 	if who == "standby" {
 		g = h.Standby
 	}
+	before := pids(s.Gateways...)
 	pair := s.probes(t)
 	if err := g.Process(service).Kill(); err != nil {
 		t.Fatal(err)
 	}
 	received(t, pair, 50)
+	s.sameExcept(t, before, g.Process(service).Name())
 	if err := g.Process(service).Start(); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.WaitHealthy(within(t)); err != nil {
+		t.Error(err)
+	}
+	s.sameExcept(t, before, g.Process(service).Name())
 	after := s.healthy(t)
 	received(t, pair, 20)
 	lostNothing(t, pair)
-	if who == "active" && service == gateway.Election {
-		return // the other gateway may well have noticed before it was back
-	}
-	if after.Active != h.Active {
+	// A leader whose election is silent for as long as this may be replaced.
+	if after.Active != h.Active && (who != "active" || service != gateway.Election) {
 		t.Errorf("%s leads after the restart, %s did before", after.Active.Name, h.Active.Name)
 	}
 }
@@ -55,6 +95,7 @@ func (s *suite) testKill(t *testing.T, who, service string) {
 // gateway leads: that costs no packet either, for both forward.
 func (s *suite) testElectionStaysAway(t *testing.T) {
 	h := s.healthy(t)
+	before := pids(s.Gateways...)
 	pair := s.probes(t)
 	if err := h.Active.Process(gateway.Election).Kill(); err != nil {
 		t.Fatal(err)
@@ -63,6 +104,7 @@ func (s *suite) testElectionStaysAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	received(t, pair, 20)
+	s.sameExcept(t, before, h.Active.Process(gateway.Election).Name())
 	after := s.healthy(t)
 	lostNothing(t, pair)
 	if after.Active != h.Standby || after.Epoch <= h.Epoch {
@@ -70,19 +112,17 @@ func (s *suite) testElectionStaysAway(t *testing.T) {
 	}
 }
 
-// testKillDuringHandOver kills a process of the gateway that is just taking
-// over, and starts it again.
-func (s *suite) testKillDuringHandOver(t *testing.T, service string) {
-	h := s.healthy(t)
-	pair := s.probes(t)
-	ended := make(chan error, 1)
-	go func() { ended <- h.Active.Terminate(30 * time.Second) }()
-	err := lab.Poll(within(t), "the hand-over to begin", func(ctx context.Context) error {
-		st, err := s.Operator.Status(ctx, h.Standby)
+// waitTakingOver waits until a gateway leads. It must not have converged yet: a
+// kill after that would prove nothing about the change of leaders.
+func (s *suite) waitTakingOver(t *testing.T, g *gateway.Gateway) {
+	t.Helper()
+	var role gateway.Role
+	err := lab.Poll(within(t), g.Name+" to take over", func(ctx context.Context) error {
+		st, err := s.Operator.Status(ctx, g)
 		if err != nil {
 			return err
 		}
-		if !gateway.RoleIn(st).Active {
+		if role = gateway.RoleIn(st); !role.Active {
 			return errNotYet
 		}
 		return nil
@@ -90,17 +130,103 @@ func (s *suite) testKillDuringHandOver(t *testing.T, service string) {
 	if err != nil {
 		t.Error(err)
 	}
-	if err := h.Standby.Process(service).Kill(); err != nil {
+	if role.Converged {
+		t.Error("the change of leaders was over before the kill: the test proves nothing")
+	}
+}
+
+// testKillDuringHandOver kills a process of the gateway that hands over, or of
+// the one that takes over, which is started again.
+func (s *suite) testKillDuringHandOver(t *testing.T, service string, leaders bool) {
+	h := s.healthy(t)
+	victim := h.Standby
+	if leaders {
+		victim = h.Active
+	}
+	before := pids(h.Standby)
+	pair := s.probes(t)
+	s.SetEC2Latency(slowEC2)
+	ended := make(chan error, 1)
+	go func() { ended <- h.Active.Terminate(30 * time.Second) }()
+	s.waitTakingOver(t, h.Standby)
+	if err := victim.Process(service).Kill(); err != nil {
 		t.Error(err)
 	}
 	received(t, pair, 20)
-	if err := h.Standby.Process(service).Start(); err != nil {
+	s.sameExcept(t, before, victim.Process(service).Name())
+	if !leaders {
+		if err := victim.Process(service).Start(); err != nil {
+			t.Error(err)
+		}
+	}
+	// Of the leader's processes one was killed, which is what its error says.
+	if err := <-ended; err != nil && !leaders {
 		t.Error(err)
 	}
-	if err := <-ended; err != nil {
+	s.sameExcept(t, before, victim.Process(service).Name())
+	s.healthy(t)
+	received(t, pair, 20)
+	lostNothing(t, pair)
+}
+
+// testKillDuringTakeover kills a process of the gateway that is taking over from
+// one whose node has died, and starts it again: traffic comes back.
+func (s *suite) testKillDuringTakeover(t *testing.T, service string) {
+	h := s.healthy(t)
+	before := pids(h.Standby)
+	pair := s.probes(t)
+	s.SetEC2Latency(slowEC2)
+	if err := demo.Die(s.Lab, h.Active); err != nil {
+		t.Fatal(err)
+	}
+	s.waitTakingOver(t, h.Standby)
+	victim := h.Standby.Process(service)
+	if err := victim.Kill(); err != nil {
 		t.Error(err)
+	}
+	s.sameExcept(t, before, victim.Name())
+	if err := victim.Start(); err != nil {
+		t.Error(err)
+	}
+	if err := demo.WaitActive(within(t), s.Lab, h.Standby); err != nil {
+		t.Error(err)
+	}
+	received(t, pair, 20)
+	s.sameExcept(t, before, victim.Name())
+	there, back := pair.Stop()
+	t.Log(there, back)
+	if err := demo.Revive(s.Lab, h.Active); err != nil {
+		t.Fatal(err)
 	}
 	s.healthy(t)
+}
+
+// testKillDuringStart kills a process of the active gateway before it is ready.
+func (s *suite) testKillDuringStart(t *testing.T, service string) {
+	h := s.healthy(t)
+	before := pids(s.Gateways...)
+	pair := s.probes(t)
+	victim := h.Active.Process(service)
+	// Each time it comes a little further.
+	for _, after := range []time.Duration{0, 5 * time.Millisecond, 20 * time.Millisecond, 80 * time.Millisecond} {
+		if err := victim.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := victim.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after)
+	}
+	if err := victim.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.WaitHealthy(within(t)); err != nil {
+		t.Error(err)
+	}
+	s.sameExcept(t, before, victim.Name())
 	received(t, pair, 20)
 	lostNothing(t, pair)
 }
