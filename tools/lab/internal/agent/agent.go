@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/connrotation"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/netns"
 	"github.com/hybridgateway/gateway/tools/lab/internal/onprem"
@@ -54,7 +55,8 @@ type Config struct {
 // function when the client is no longer used.
 func Client(c *rest.Config, h *netns.Host) (dynamic.Interface, func(), error) {
 	c = rest.CopyConfig(c)
-	c.Dial = h.Dial
+	connections := connrotation.NewDialer(h.Dial)
+	c.Dial = connections.DialContext
 	hc, err := rest.HTTPClientFor(c)
 	if err != nil {
 		return nil, nil, fmt.Errorf("configure API client of %s: %w", h.Name(), err)
@@ -63,7 +65,9 @@ func Client(c *rest.Config, h *netns.Host) (dynamic.Interface, func(), error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("make API client of %s: %w", h.Name(), err)
 	}
-	return d, hc.CloseIdleConnections, nil
+	// Those in use are closed too: a watch that has just ended may still hold one, and
+	// nothing tells it later that the world is gone.
+	return d, connections.CloseAll, nil
 }
 
 type agent struct {

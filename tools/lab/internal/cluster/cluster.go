@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/connrotation"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/netns"
 	"github.com/hybridgateway/gateway/tools/lab/internal/processes"
@@ -52,11 +52,11 @@ type Cluster struct {
 	Nodes   dynamic.Interface    // for custom resources
 	Clients kubernetes.Interface // for everything else
 
-	config  Config
-	process *processes.Process
-	said    *lines
-	rest    *rest.Config
-	http    *http.Client
+	config      Config
+	process     *processes.Process
+	said        *lines
+	rest        *rest.Config
+	connections *connrotation.Dialer
 }
 
 // Start starts the control plane and returns when it serves.
@@ -122,8 +122,8 @@ func (c *Cluster) Stop() error { return c.process.Terminate(stopGrace) }
 // Close kills the control plane and ends the administrator's connections.
 func (c *Cluster) Close() error {
 	err := c.Kill()
-	if c.http != nil {
-		c.http.CloseIdleConnections()
+	if c.connections != nil {
+		c.connections.CloseAll() // the idle and the others: their world ends
 	}
 	return err
 }
@@ -154,14 +154,16 @@ func (c *Cluster) connect() error {
 	cfg.QPS = -1 // one user, who does not need to be slowed down
 	c.rest = cfg
 	inside := rest.CopyConfig(cfg)
-	inside.Dial = c.config.Host.Dial
-	if c.http, err = rest.HTTPClientFor(inside); err != nil {
+	c.connections = connrotation.NewDialer(c.config.Host.Dial)
+	inside.Dial = c.connections.DialContext
+	client, err := rest.HTTPClientFor(inside)
+	if err != nil {
 		return fmt.Errorf("make the administrator's client: %w", err)
 	}
-	if c.Clients, err = kubernetes.NewForConfigAndClient(inside, c.http); err != nil {
+	if c.Clients, err = kubernetes.NewForConfigAndClient(inside, client); err != nil {
 		return fmt.Errorf("make the administrator's client: %w", err)
 	}
-	if c.Nodes, err = dynamic.NewForConfigAndClient(inside, c.http); err != nil {
+	if c.Nodes, err = dynamic.NewForConfigAndClient(inside, client); err != nil {
 		return fmt.Errorf("make the administrator's client: %w", err)
 	}
 	return nil
