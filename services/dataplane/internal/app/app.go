@@ -77,13 +77,13 @@ func Run(ctx context.Context, c config.Config) error {
 		t.Log.Warn("vtep cannot be read, skipped", telemetry.KeyNode, key, telemetry.KeyError, err)
 	}
 	tasks := []daemon.Task{
-		daemon.Task{Name: "kernel notifications", Run: func(ctx context.Context) error { return watcher.Run(ctx, changes) }},
-		daemon.Task{Name: "vtep stream", Run: func(ctx context.Context) error {
+		{Name: "kernel notifications", Run: func(ctx context.Context) error { return watcher.Run(ctx, changes) }},
+		{Name: "vtep stream", Run: func(ctx context.Context) error {
 			return feed.Follow(ctx, api.Vteps(registry, skipped), updates)
 		}},
-		daemon.Task{Name: "tunnel", Run: func(ctx context.Context) error { return loop.Run(ctx, updates, changes) }},
-		daemon.Task{Name: "grpc", Run: func(ctx context.Context) error { return server.ServeSocket(ctx, c.Socket(daemon.Dataplane)) }},
-		daemon.Task{Name: "http", Run: func(ctx context.Context) error {
+		{Name: "tunnel", Run: func(ctx context.Context) error { return loop.Run(ctx, updates, changes) }},
+		{Name: "grpc", Run: func(ctx context.Context) error { return server.ServeSocket(ctx, c.Socket(daemon.Dataplane)) }},
+		{Name: "http", Run: func(ctx context.Context) error {
 			return daemon.ServeHTTP(ctx, c.HTTPListen, t.Metrics, server.ready)
 		}},
 	}

@@ -136,14 +136,14 @@ func drop(reason string) []expr.Any {
 
 // dump reads the guard; nil when there is none.
 func (g *guard) dump() (*plan.Guard, error) {
-	if g.unusable != nil {
-		return nil, nil
-	}
 	var found *plan.Guard
-	err := g.await(func() (err error) {
-		found, err = g.read()
-		return err
-	})
+	var err error
+	if g.unusable == nil { // else making one will fail, and say why
+		err = g.await(func() (err error) {
+			found, err = g.read()
+			return err
+		})
+	}
 	return found, err
 }
 
