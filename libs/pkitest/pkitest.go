@@ -21,7 +21,6 @@ type Authority struct {
 	// File holds the authority's certificate, PEM.
 	File string
 
-	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
@@ -29,7 +28,7 @@ type Authority struct {
 // NewAuthority makes an authority whose files lie in a directory of the test.
 func NewAuthority(t testing.TB, name string) *Authority {
 	t.Helper()
-	a := &Authority{dir: t.TempDir(), key: newKey(t)}
+	a := &Authority{key: newKey(t)}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: name},
@@ -46,14 +45,13 @@ func NewAuthority(t testing.TB, name string) *Authority {
 	if a.cert, err = x509.ParseCertificate(der); err != nil {
 		t.Fatalf("make authority %s: %v", name, err)
 	}
-	a.File = filepath.Join(a.dir, "ca.crt")
+	a.File = filepath.Join(t.TempDir(), "ca.crt")
 	write(t, a.File, "CERTIFICATE", der)
 	return a
 }
 
 // Issue writes a certificate for the loopback addresses, good for both ends of a
-// connection, with the given common name and organisations, and its key. Issuing a name
-// again replaces its files.
+// connection, with the given common name and organisations, and its key, into files that last as long as the test.
 func (a *Authority) Issue(t testing.TB, name string, organisations ...string) (certFile, keyFile string) {
 	t.Helper()
 	key := newKey(t)
@@ -78,7 +76,8 @@ func (a *Authority) Issue(t testing.TB, name string, organisations ...string) (c
 	if err != nil {
 		t.Fatalf("encode the key of %s: %v", name, err)
 	}
-	certFile, keyFile = filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
+	dir := t.TempDir() // one each time: somebody may be reading what was issued before
+	certFile, keyFile = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
 	write(t, certFile, "CERTIFICATE", der)
 	write(t, keyFile, "EC PRIVATE KEY", keyDER)
 	return certFile, keyFile
