@@ -78,6 +78,10 @@ func Explain(t Target, err error) error {
 		hint = "the gateway's certificate does not fit: check --ca and --server-name"
 	case strings.Contains(message, "certificate required"), strings.Contains(message, "bad certificate"), strings.Contains(message, "unknown certificate"):
 		hint = "the gateway refuses this operator: --cert must be signed by the authority in its --client-ca"
+	case strings.Contains(message, "broken pipe"), strings.Contains(message, "connection reset by peer"):
+		// With TLS 1.3 a client learns of its refusal only after the handshake, and not why when the
+		// connection is gone by then.
+		hint = "the gateway closed the connection: --cert must be signed by the authority in its --client-ca"
 	case s.Code() == codes.DeadlineExceeded:
 		hint = "no answer in time: check --address, and that no firewall drops the port"
 	case s.Code() == codes.Unimplemented:
