@@ -27,9 +27,11 @@ REPORT := --format pkgname-and-test-fails --hide-summary=failed $(if $(SUDO),,--
 test: build $(TOOLS)/gotestsum ## run all tests; those that need root are skipped, with the reason, without it
 	@$(MAKE) --no-print-directory test-unit test-e2e
 
-# -p 1 in the second run: the end-to-end tests measure silence, so nothing runs beside them.
+# controlplane is tested without the race detector, which would compile all of Kubernetes once more.
+# -p 1 for the end-to-end tests: they measure silence, so nothing runs beside them.
 test-unit: $(TOOLS)/gotestsum
-	$(TOOLS)/gotestsum $(REPORT) -- $(RACE) -timeout 15m $(filter-out ./tools/lab/...,$(TESTED)) $(shell $(GO) list ./tools/lab/... | grep -v /e2e)
+	$(TOOLS)/gotestsum $(REPORT) -- $(RACE) -timeout 15m $(filter-out ./tools/controlplane/... ./tools/lab/...,$(TESTED)) $(shell $(GO) list ./tools/lab/... | grep -v /e2e)
+	$(TOOLS)/gotestsum $(REPORT) -- -timeout 15m ./tools/controlplane/...
 
 test-e2e: $(TOOLS)/gotestsum
 	$(TOOLS)/gotestsum $(REPORT) -- -count=1 -p 1 -timeout 20m ./tools/lab/e2e/...
