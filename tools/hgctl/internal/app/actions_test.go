@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -71,7 +72,7 @@ func TestActions(t *testing.T) {
 			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errOut, c.errOut) || (c.errOut == "") != (errOut == "") || (c.out == "") != (out == "") {
 				t.Errorf("exit code %d, output %q, errors %q\nwant %d, %q, %q", code, out, errOut, c.code, c.out, c.errOut)
 			}
-			if asked := strings.Join(w.gateway.asked, ";"); asked != c.asked {
+			if asked := w.gateway.questions(); asked != c.asked {
 				t.Errorf("the gateway was asked %q, want %q", asked, c.asked)
 			}
 		})
@@ -120,11 +121,26 @@ func TestInterruptedActions(t *testing.T) {
 // gateway answers as admin does; see services/admin.
 type gateway struct {
 	adminv1.UnimplementedAdminServiceServer
-	asked    []string
 	left     []string
 	standsBy bool
 	// reached is called when an endless transfer has begun.
 	reached func()
+
+	mu    sync.Mutex // a call may go on when its caller has left
+	asked []string
+}
+
+// note keeps what the gateway is asked to do.
+func (g *gateway) note(question string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asked = append(g.asked, question)
+}
+
+func (g *gateway) questions() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return strings.Join(g.asked, ";")
 }
 
 func (g *gateway) status() *adminv1.Status {
@@ -153,7 +169,7 @@ func (g *gateway) WatchStatus(_ *adminv1.WatchStatusRequest, stream grpc.ServerS
 }
 
 func (g *gateway) TransferLeadership(ctx context.Context, r *adminv1.TransferLeadershipRequest) (*adminv1.TransferLeadershipResponse, error) {
-	g.asked = append(g.asked, "transfer "+r.GetShard()+" to "+r.GetTo())
+	g.note("transfer " + r.GetShard() + " to " + r.GetTo())
 	switch r.GetTo() {
 	case "gw9":
 		s, err := status.New(codes.FailedPrecondition, "election: gw9 is not heard").WithDetails(&adminv1.Forwarding{Service: "election"})
@@ -172,7 +188,7 @@ func (g *gateway) TransferLeadership(ctx context.Context, r *adminv1.TransferLea
 }
 
 func (g *gateway) AdoptRoute(_ context.Context, r *adminv1.AdoptRouteRequest) (*adminv1.AdoptRouteResponse, error) {
-	g.asked = append(g.asked, "adopt "+r.GetTableId()+" "+r.GetDestination())
+	g.note("adopt " + r.GetTableId() + " " + r.GetDestination())
 	if r.GetDestination() == "refused" {
 		return nil, status.Error(codes.PermissionDenied, `"CN=operator" may only read`)
 	}
@@ -180,11 +196,11 @@ func (g *gateway) AdoptRoute(_ context.Context, r *adminv1.AdoptRouteRequest) (*
 }
 
 func (g *gateway) PurgeRoutes(context.Context, *adminv1.PurgeRoutesRequest) (*adminv1.PurgeRoutesResponse, error) {
-	g.asked = append(g.asked, "purge")
+	g.note("purge")
 	return &adminv1.PurgeRoutesResponse{Led: !g.standsBy, Left: g.left}, nil
 }
 
 func (g *gateway) GetIamPolicy(context.Context, *adminv1.GetIamPolicyRequest) (*adminv1.GetIamPolicyResponse, error) {
-	g.asked = append(g.asked, "policy")
+	g.note("policy")
 	return &adminv1.GetIamPolicyResponse{Document: "{\n  \"Version\": \"2012-10-17\"\n}"}, nil
 }
