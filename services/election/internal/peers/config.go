@@ -16,7 +16,6 @@ import (
 // The defaults, chosen by measurement: docs/election-liveness.md has the tables. A silence of 15 times 18 ms is
 // detected within 300 ms, and outlasts a sender that stalls for 200 ms and loses its next two heartbeats.
 const (
-	DefaultPort       = 9820
 	DefaultPeriod     = 18 * time.Millisecond
 	DefaultMultiplier = 15
 )
