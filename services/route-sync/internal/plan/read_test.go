@@ -253,6 +253,28 @@ func TestStandbyReadsAfterAnothersTakeover(t *testing.T) {
 	r.next(readOne)
 }
 
+// A leader that is replaced soon after its own takeover reads after the other's as any standby does, whatever times it
+// had set itself.
+func TestReplacedLeaderReadsAfterAnothersTakeover(t *testing.T) {
+	r := standby(t, to("eni-other"))
+	r.observe(2, "eni-me")
+	r.done(r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0], Done)
+	r.next()
+	for range 2 { // of three reads: after one, two and four seconds
+		r.wait(time.Second)
+		r.next(readOne)
+		r.reads(to("eni-me"))
+		r.next()
+	}
+	r.wait(time.Second / 2)
+	r.state.Observe(Leadership{Shard: "default", Epoch: 3, Holder: "eni-third", Converged: true}, r.now)
+	r.next("cancel epoch 2", readOne)
+	r.reads(to("eni-third"))
+	r.next()
+	r.wait(aftermath)
+	r.next(readOne)
+}
+
 // The leader dies right after its routes are in place: the standby knows already that they are.
 func TestTakeoverSoonAfterTheFirstOne(t *testing.T) {
 	r := standby(t, Route{})

@@ -165,11 +165,11 @@ func (s *State) Observe(l Leadership, now time.Duration) {
 	switch {
 	case l.Active && s.held != l.Epoch:
 		s.takeOver(now)
+	case !l.Active && news && l.Converged:
+		s.read.want(now) // the holder may die before long
+		s.read.verify = []time.Duration{now + aftermath}
 	case !l.Active && news:
-		if l.Converged {
-			s.read.want(now) // the holder may die before long
-		}
-		s.read.verify = append(s.read.verify, now+aftermath)
+		s.read.want(now + aftermath)
 	}
 }
 
