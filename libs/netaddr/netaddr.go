@@ -116,5 +116,14 @@ func ParseMAC(s string) (MAC, error) {
 // String is the address in lower-case hexadecimal with colons.
 func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 
+// MarshalText implements encoding.TextMarshaler: the text is String's.
+func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler: see ParseMAC.
+func (m *MAC) UnmarshalText(text []byte) (err error) {
+	*m, err = ParseMAC(string(text))
+	return err
+}
+
 // IsZero tells whether m is the zero value.
 func (m MAC) IsZero() bool { return m == MAC{} }

@@ -48,6 +48,10 @@ func TestParseMAC(t *testing.T) {
 	if err != nil || m.String() != "02:00:0a:00:01:0a" || m.IsZero() {
 		t.Errorf("got %v, %v", m, err)
 	}
+	var read MAC
+	if text, err := m.MarshalText(); err != nil || string(text) != m.String() || read.UnmarshalText(text) != nil || read != m {
+		t.Errorf("%v becomes %s, %v, and that %v", m, text, err, read)
+	}
 	for _, in := range []string{"", "02:00", "02:00:0a:00:01:0a:00:00"} {
 		if _, err := ParseMAC(in); err == nil {
 			t.Errorf("ParseMAC(%q) succeeded", in)

@@ -27,29 +27,16 @@ type value struct {
 }
 
 type holder struct {
-	ID      string     `json:"id"`
-	NodeIP  netip.Addr `json:"nodeIP,omitzero"`
-	ENI     string     `json:"eni,omitempty"`
-	Zone    string     `json:"zone,omitempty"`
-	VTEPMAC mac        `json:"vtepMAC,omitzero"`
+	ID      string      `json:"id"`
+	NodeIP  netip.Addr  `json:"nodeIP,omitzero"`
+	ENI     string      `json:"eni,omitempty"`
+	Zone    string      `json:"zone,omitempty"`
+	VTEPMAC netaddr.MAC `json:"vtepMAC,omitzero"`
 }
 
 type handover struct {
 	From        string `json:"from"`
 	Traceparent string `json:"traceparent,omitempty"`
-}
-
-// mac is a MAC address as JSON: its usual text.
-type mac netaddr.MAC
-
-// MarshalText implements encoding.TextMarshaler.
-func (m mac) MarshalText() ([]byte, error) { return []byte(netaddr.MAC(m).String()), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (m *mac) UnmarshalText(text []byte) error {
-	parsed, err := netaddr.ParseMAC(string(text))
-	*m = mac(parsed)
-	return err
 }
 
 // encode is r as written at the given time.
@@ -59,7 +46,7 @@ func encode(r term.Record, now time.Time) ([]byte, error) {
 		LeaseDuration: r.Duration.Milliseconds(), RenewTime: now.UTC(),
 	}
 	if g := r.Holder; g.ID != "" {
-		v.Holder = &holder{ID: g.ID, NodeIP: g.NodeIP, ENI: g.ENI, Zone: g.Zone, VTEPMAC: mac(g.MAC)}
+		v.Holder = &holder{ID: g.ID, NodeIP: g.NodeIP, ENI: g.ENI, Zone: g.Zone, VTEPMAC: g.MAC}
 	}
 	if h := r.Handover; h != nil {
 		v.Handover = &handover{From: h.From, Traceparent: h.Traceparent}
@@ -79,7 +66,7 @@ func decode(text []byte) (r term.Record, ok bool) {
 	const most = int64(time.Hour / time.Millisecond) // more than the term believes
 	r.Duration = time.Duration(max(0, min(v.LeaseDuration, most))) * time.Millisecond
 	if h := v.Holder; h != nil {
-		r.Holder = term.Gateway{ID: h.ID, NodeIP: h.NodeIP, ENI: h.ENI, Zone: h.Zone, MAC: netaddr.MAC(h.VTEPMAC)}
+		r.Holder = term.Gateway{ID: h.ID, NodeIP: h.NodeIP, ENI: h.ENI, Zone: h.Zone, MAC: h.VTEPMAC}
 	}
 	if h := v.Handover; h != nil {
 		r.Handover = &term.Handover{From: h.From, Traceparent: h.Traceparent}

@@ -29,29 +29,16 @@ const maxEpoch = 1 << 62
 
 // holder is the JSON in HolderAnnotation.
 type holder struct {
-	ID          string     `json:"id"`
-	NodeIP      netip.Addr `json:"nodeIP,omitzero"`
-	ENI         string     `json:"eni,omitempty"`
-	Zone        string     `json:"zone,omitempty"`
-	VTEPMAC     mac        `json:"vtepMAC,omitzero"`
-	Epoch       uint64     `json:"epoch"`
-	Incarnation string     `json:"incarnation"`
-	Write       uint64     `json:"write"`
+	ID          string      `json:"id"`
+	NodeIP      netip.Addr  `json:"nodeIP,omitzero"`
+	ENI         string      `json:"eni,omitempty"`
+	Zone        string      `json:"zone,omitempty"`
+	VTEPMAC     netaddr.MAC `json:"vtepMAC,omitzero"`
+	Epoch       uint64      `json:"epoch"`
+	Incarnation string      `json:"incarnation"`
+	Write       uint64      `json:"write"`
 	// ConvergedEpoch is the epoch under which the VPC's routes last pointed to the holder.
 	ConvergedEpoch uint64 `json:"convergedEpoch,omitempty"`
-}
-
-// mac is a MAC address as JSON: its usual text.
-type mac netaddr.MAC
-
-// MarshalText implements encoding.TextMarshaler.
-func (m mac) MarshalText() ([]byte, error) { return []byte(netaddr.MAC(m).String()), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (m *mac) UnmarshalText(text []byte) error {
-	parsed, err := netaddr.ParseMAC(string(text))
-	*m = mac(parsed)
-	return err
 }
 
 // handover is the JSON in HandoverAnnotation.
@@ -78,7 +65,7 @@ func decode(l *coordinationv1.Lease) term.Record {
 		r.Renewed = at.Time
 	}
 	if h := decodeHolder(l, r); h != nil {
-		r.Holder = term.Gateway{ID: h.ID, NodeIP: h.NodeIP, ENI: h.ENI, Zone: h.Zone, MAC: netaddr.MAC(h.VTEPMAC)}
+		r.Holder = term.Gateway{ID: h.ID, NodeIP: h.NodeIP, ENI: h.ENI, Zone: h.Zone, MAC: h.VTEPMAC}
 		r.Epoch, r.Incarnation, r.Write, r.Converged = h.Epoch, h.Incarnation, h.Write, h.ConvergedEpoch
 	}
 	var h handover
@@ -122,7 +109,7 @@ func encode(r term.Record, l *coordinationv1.Lease, now time.Time) error {
 	l.Spec.LeaseTransitions = &epoch
 
 	about, err := json.Marshal(holder{
-		ID: r.Holder.ID, NodeIP: r.Holder.NodeIP, ENI: r.Holder.ENI, Zone: r.Holder.Zone, VTEPMAC: mac(r.Holder.MAC),
+		ID: r.Holder.ID, NodeIP: r.Holder.NodeIP, ENI: r.Holder.ENI, Zone: r.Holder.Zone, VTEPMAC: r.Holder.MAC,
 		Epoch: r.Epoch, Incarnation: r.Incarnation, Write: r.Write, ConvergedEpoch: r.Converged,
 	})
 	if err != nil {
