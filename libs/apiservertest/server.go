@@ -62,7 +62,7 @@ func StartWith(t testing.TB, o Options) *Server {
 	t.Helper()
 	s, err := New(o)
 	if errors.Is(err, ErrNoBinary) {
-		missing(t, os.Geteuid(), err)
+		controlplane.Missing(t, os.Geteuid())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -73,16 +73,6 @@ func StartWith(t testing.TB, o Options) *Server {
 		}
 	})
 	return s
-}
-
-// missing ends a test that lacks something. Root runs all tests: one that is
-// skipped unnoticed there has no other place to run.
-func missing(t testing.TB, euid int, err error) {
-	t.Helper()
-	if euid == 0 {
-		t.Fatal(err)
-	}
-	t.Skip(err)
 }
 
 // New starts an API server that the caller has to Close. The error is

@@ -146,31 +146,3 @@ func TestMissingBinaryIsToldApart(t *testing.T) {
 		t.Errorf("error %v, want %v", err, ErrNoBinary)
 	}
 }
-
-// tester records how a test ends, instead of ending it.
-type tester struct {
-	testing.TB
-	ended string
-}
-
-func (t *tester) Helper() {}
-func (t *tester) Fatal(...any) {
-	if t.ended == "" {
-		t.ended = "failed"
-	}
-}
-func (t *tester) Skip(...any) {
-	if t.ended == "" {
-		t.ended = "skipped"
-	}
-}
-
-func TestMissingBinaryFailsRoot(t *testing.T) {
-	for euid, want := range map[int]string{0: "failed", 1000: "skipped"} {
-		got := &tester{TB: t}
-		missing(got, euid, ErrNoBinary)
-		if got.ended != want {
-			t.Errorf("user %d: the test was %q, want %q", euid, got.ended, want)
-		}
-	}
-}

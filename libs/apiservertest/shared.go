@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	"github.com/hybridgateway/gateway/libs/internal/controlplane"
 )
 
 // Shared is one Server for all tests of a package, started by the first test
@@ -26,7 +28,7 @@ func (s *Shared) Get(t testing.TB) *Server {
 	t.Helper()
 	s.once.Do(func() { s.server, s.err = New(s.Options) })
 	if errors.Is(s.err, ErrNoBinary) {
-		missing(t, os.Geteuid(), s.err)
+		controlplane.Missing(t, os.Geteuid())
 	}
 	if s.err != nil {
 		t.Fatal(s.err)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"testing"
 )
 
 // BinaryVariable names the environment variable with the binary's path.
@@ -28,6 +29,16 @@ func FindBinary() (string, error) {
 		return "", ErrNoBinary
 	}
 	return found, err
+}
+
+// Missing ends a test that lacks the binary; euid is who runs it. Root runs all tests: one
+// that is skipped unnoticed there has no other place to run.
+func Missing(t testing.TB, euid int) {
+	t.Helper()
+	if euid == 0 {
+		t.Fatal(ErrNoBinary)
+	}
+	t.Skip(ErrNoBinary)
 }
 
 // FindUpward looks for the path in the working directory, then in each above.
