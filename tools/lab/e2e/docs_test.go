@@ -11,14 +11,7 @@ import (
 // What the pages print as the output of --help is what the programs print, but for how
 // the lines are broken.
 func TestDocsShowTheHelp(t *testing.T) {
-	root, err := repository()
-	if err != nil {
-		t.Fatal(err)
-	}
-	binDir := os.Getenv("LAB_BIN_DIR")
-	if binDir == "" {
-		binDir = filepath.Join(root, ".bin")
-	}
+	root, binDir := places(t)
 	if _, err := os.Stat(filepath.Join(binDir, "lab")); err != nil {
 		if os.Geteuid() == 0 {
 			t.Fatalf("needs the programs in %s: make build", binDir)

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
@@ -19,36 +18,7 @@ const (
 // TestPrivilegedEtcd keeps the leadership record in an etcd of its own: a node
 // dies, and a planned hand-over follows.
 func TestPrivilegedEtcd(t *testing.T) {
-	binDir, manifests := programs(t)
-	claim, err := lab.Take(etcdTestDir, etcdTestPrefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(claim.Clean(), claim.Release()); err != nil {
-			t.Error(err)
-		}
-	})
-	l, err := lab.Up(t.Context(), lab.Options{
-		Prefix: etcdTestPrefix, Dir: etcdTestDir, BinDir: binDir, Manifests: manifests, EC2Latency: ec2Latency, Backend: lab.Etcd,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			if dir, err := l.SaveLogs(); err == nil {
-				t.Log("logs of all processes:", dir)
-			}
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := l.StartGateways(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	s := &suite{l}
+	s := up(t, lab.Options{Prefix: etcdTestPrefix, Dir: etcdTestDir, Backend: lab.Etcd})
 	t.Run("node dies", s.testNodeDies)
 	t.Run("hand-over", s.testHandOver)
 	t.Run("no Lease", s.testNoLease)

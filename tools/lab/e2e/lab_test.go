@@ -40,20 +40,26 @@ func programs(t *testing.T) (binDir, manifests string) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
 	}
-	root, err := repository()
-	if err != nil {
-		t.Fatal(err)
-	}
-	binDir = os.Getenv("LAB_BIN_DIR")
-	if binDir == "" {
-		binDir = filepath.Join(root, ".bin")
-	}
+	root, binDir := places(t)
 	for _, name := range append(gateway.Services(), cluster.Binary, "lab", "hgctl") {
 		if _, err := os.Stat(filepath.Join(binDir, name)); err != nil {
 			t.Fatalf("needs %s in %s: build it with make build, or set LAB_BIN_DIR", name, binDir)
 		}
 	}
 	return binDir, filepath.Join(root, "deploy", "rbac")
+}
+
+// places are the directory of the repository, and that of the programs.
+func places(t *testing.T) (root, binDir string) {
+	t.Helper()
+	root, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if binDir = os.Getenv("LAB_BIN_DIR"); binDir == "" {
+		binDir = filepath.Join(root, ".bin")
+	}
+	return root, binDir
 }
 
 // repository is the directory above this one that has the go.work.
@@ -78,37 +84,7 @@ type suite struct{ *lab.Lab }
 
 // TestPrivilegedLab brings one lab up and runs everything else in it.
 func TestPrivilegedLab(t *testing.T) {
-	binDir, manifests := programs(t)
-	claim, err := lab.Take(testDir, testPrefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(claim.Clean(), claim.Release()); err != nil {
-			t.Error(err)
-		}
-	})
-	ctx := t.Context()
-	l, err := lab.Up(ctx, lab.Options{
-		Prefix: testPrefix, Dir: testDir, BinDir: binDir, Manifests: manifests, EC2Latency: ec2Latency,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			if dir, err := l.SaveLogs(); err == nil {
-				t.Log("logs of all processes:", dir)
-			}
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := l.StartGateways(ctx); err != nil {
-		t.Fatal(err)
-	}
-	s := &suite{l}
+	s := up(t, lab.Options{Prefix: testPrefix, Dir: testDir})
 	for _, group := range []struct {
 		name string
 		run  func(*testing.T)
@@ -126,6 +102,41 @@ func TestPrivilegedLab(t *testing.T) {
 	} {
 		t.Run(group.name, group.run)
 	}
+}
+
+// up brings a lab with gateways up, of which only the place and the backend are given, and
+// removes it at the test's end.
+func up(t *testing.T, o lab.Options) *suite {
+	t.Helper()
+	o.BinDir, o.Manifests = programs(t)
+	o.EC2Latency = ec2Latency
+	claim, err := lab.Take(o.Dir, o.Prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(claim.Clean(), claim.Release()); err != nil {
+			t.Error(err)
+		}
+	})
+	l, err := lab.Up(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			if dir, err := l.SaveLogs(); err == nil {
+				t.Log("logs of all processes:", dir)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := l.StartGateways(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &suite{l}
 }
 
 // healthy puts the lab back into order, and fails the test when that does not
