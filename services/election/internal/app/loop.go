@@ -157,13 +157,12 @@ func (l *loop) stop(ctx context.Context) {
 
 // transfer begins to hand over as an operator asks, or refuses.
 func (l *loop) transfer(ctx context.Context, t transfer) {
-	before := l.asked
+	if l.asked != nil {
+		t.answer <- term.Transferred{Refused: true, Problem: term.HandoverUnderWay}
+		return
+	}
 	l.asked = &t
 	l.step(ctx, term.Transfer{To: t.to})
-	if before != nil {
-		// The term has refused this one, for the one before is under way.
-		l.asked = before
-	}
 }
 
 // requestTransfer asks the loop to hand over, and waits for the end of it.
@@ -231,9 +230,7 @@ func (l *loop) step(ctx context.Context, in term.Input) {
 
 // transferred takes the end of a hand-over that does not end this gateway.
 func (l *loop) transferred(a term.Transferred) {
-	if a.Asked {
-		l.answer(a)
-	}
+	l.answer(a)
 	if a.Refused {
 		return
 	}

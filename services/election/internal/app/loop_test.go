@@ -259,3 +259,24 @@ func TestHandoverIsOneTrace(t *testing.T) {
 		}
 	})
 }
+
+// Two operators ask for a transfer at the same time: the second is refused at once, and the answer that ends the
+// first one's is the first one's.
+func TestTransfersAtTheSameTime(t *testing.T) {
+	first := transfer{answer: make(chan term.Transferred, 1)}
+	l := &loop{asked: &first}
+	second := transfer{answer: make(chan term.Transferred, 1)}
+	l.transfer(t.Context(), second)
+	if a := <-second.answer; !a.Refused || a.Problem != "a hand-over is under way" {
+		t.Errorf("the second got %+v", a)
+	}
+	l.answer(term.Transferred{Epoch: 7})
+	select {
+	case a := <-first.answer:
+		if a.Epoch != 7 {
+			t.Errorf("the first got %+v", a)
+		}
+	default:
+		t.Error("the first got no answer")
+	}
+}

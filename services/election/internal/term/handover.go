@@ -19,7 +19,7 @@ const (
 type handing struct {
 	// to is the wanted successor; empty for any.
 	to string
-	// leaves is true when this gateway ends after it, asked when it answers a Transfer.
+	// leaves is true when this gateway ends after it, asked when a Transfer waits for its end.
 	leaves, asked bool
 	// by is when it ends at the latest.
 	by time.Duration
@@ -51,7 +51,7 @@ func (t *Term) transfer(r Transfer) {
 	var problem string
 	switch to, known := t.others.find(r.To); {
 	case t.handing != nil:
-		problem = "a hand-over is under way"
+		problem = HandoverUnderWay
 	case !t.leading:
 		problem = "this gateway does not lead; " + orNobody(t.record.Holder.ID) + " does"
 	case r.To == t.config.ID:
@@ -66,7 +66,7 @@ func (t *Term) transfer(r Transfer) {
 		problem = "no other gateway is heard that stands for election"
 	}
 	if problem != "" {
-		t.do(Transferred{Asked: true, Refused: true, Problem: problem})
+		t.do(Transferred{Refused: true, Problem: problem})
 		return
 	}
 	t.begin(handing{to: r.To, asked: true})
@@ -221,7 +221,7 @@ func (t *Term) finish(reason string, converged bool) {
 		t.end(reason)
 		return
 	}
-	r := Transferred{Asked: h.asked}
+	var r Transferred
 	if converged {
 		r.Holder, r.Epoch = t.record.Holder, t.record.Epoch
 	} else {
@@ -237,7 +237,6 @@ func (t *Term) finish(reason string, converged bool) {
 
 func (t *Term) answer(r Transferred) {
 	if t.handing.asked {
-		r.Asked = true
 		t.do(r)
 	}
 }

@@ -214,10 +214,11 @@ type Publish struct{ Leadership Leadership }
 // At stops it.
 type SetTimer struct{ At time.Duration }
 
-// Transferred ends a hand-over that does not end this gateway.
+// HandoverUnderWay is why a Transfer is refused while another hand-over is under way.
+const HandoverUnderWay = "a hand-over is under way"
+
+// Transferred ends a hand-over that does not end this gateway, or answers a Transfer.
 type Transferred struct {
-	// Asked is true when it answers a Transfer.
-	Asked bool
 	// Refused is true when nothing was tried.
 	Refused bool
 	// Holder and Epoch are who leads, when Problem is empty.
