@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hybridgateway/gateway/libs/netaddr"
+	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
 )
 
 // PeerFlags are about the other gateways.
@@ -23,8 +24,6 @@ type PeerFlags struct {
 const (
 	leastPeerPeriod     = 5 * time.Millisecond
 	leastPeerMultiplier = 3
-	// longestPeerID is what a heartbeat carries.
-	longestPeerID = 64
 )
 
 func (p *PeerFlags) validate(gatewayID string, leaseDuration time.Duration) error {
@@ -33,8 +32,8 @@ func (p *PeerFlags) validate(gatewayID string, leaseDuration time.Duration) erro
 		return fmt.Errorf("--peer-key-file=%q: want the file with the key of heartbeats, since --peers or --peer-name is given", p.PeerKeyFile)
 	case p.PeerKeyFile == "":
 		return nil
-	case len(gatewayID) > longestPeerID:
-		return fmt.Errorf("--gateway-id=%q: want at most %d characters together with --peer-key-file", gatewayID, longestPeerID)
+	case len(gatewayID) > wire.MaxID:
+		return fmt.Errorf("--gateway-id=%q: want at most %d characters together with --peer-key-file", gatewayID, wire.MaxID)
 	case p.PeerListenAddr().Port() == 0:
 		return fmt.Errorf("--peer-listen=%s: want a port other than 0", p.PeerListen)
 	case p.PeerPeriod < leastPeerPeriod || p.PeerPeriod%time.Microsecond != 0:

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
 )
 
 // DefaultShard is the name of the only shard when there is one.
 const DefaultShard = "default"
-
-// MaxShards is how many a heartbeat can tell of.
-const MaxShards = 8
 
 // Shard is a part of the leadership: of each shard one gateway is active.
 type Shard struct {
@@ -36,8 +35,8 @@ func (s *Shard) UnmarshalText(text []byte) error {
 func shardName() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$`) }
 
 func validateShards(shards []Shard) error {
-	if len(shards) == 0 || len(shards) > MaxShards {
-		return fmt.Errorf("--shards: want 1 to %d shards, not %d", MaxShards, len(shards))
+	if len(shards) == 0 || len(shards) > wire.MaxShards { // more than a heartbeat tells of
+		return fmt.Errorf("--shards: want 1 to %d shards, not %d", wire.MaxShards, len(shards))
 	}
 	seen := make(map[string]bool)
 	for _, s := range shards {
