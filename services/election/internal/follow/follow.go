@@ -24,8 +24,8 @@ const (
 	lastRetry  = time.Second
 )
 
-// ErrFellBehind is why the context of a watch ended that did not tell what a read found.
-var ErrFellBehind = errors.New("it fell silent while the record changed")
+// errSilent is why the context of a watch ended that did not tell what a read found.
+var errSilent = errors.New("it fell silent while the record changed")
 
 // Register is the record as a backend has it.
 type Register interface {
@@ -172,7 +172,7 @@ func (f *Follower) watchOnce(ctx context.Context, out chan<- term.Observation) (
 	wg.Go(func() {
 		select {
 		case <-f.restart:
-			end(ErrFellBehind)
+			end(errSilent)
 		case <-ctx.Done():
 		}
 	})

@@ -37,7 +37,7 @@ func linearizable(t *testing.T, b Backend) {
 	for _, f := range b.Faults {
 		t.Logf("%5.1fs %s", time.Since(h.began).Seconds(), f.Name)
 		do(t, f.Begin)
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond) // many times what a write takes, so that some meet the fault
 		do(t, f.Mend)
 		h.untilMore(t)
 	}
@@ -91,7 +91,7 @@ func (h *history) client(ctx context.Context, id int, r Register) {
 		if ok {
 			h.swap(ctx, id, r, read, n)
 		}
-		time.Sleep(rand.N(30 * time.Millisecond))
+		time.Sleep(rand.N(30 * time.Millisecond)) // so that the clients come in any order
 	}
 }
 
