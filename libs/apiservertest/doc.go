@@ -19,5 +19,5 @@
 // A test that stops, pauses or restarts the API server starts its own with
 // [Start]. The binary is the one named by the environment variable
 // CONTROLPLANE_BIN or .bin/controlplane in the working directory or one above
-// it; without it tests are skipped.
+// it; without it root's tests fail, and others are skipped.
 package apiservertest

@@ -6,6 +6,7 @@
 //	... connect to cluster.Endpoints() ...
 //	cluster.Members()[0].Kill()
 //
-// The binary is found as apiservertest finds it; without it tests are skipped. Data
+// The binary is found as apiservertest finds it; without it root's tests fail, and
+// others are skipped. Data
 // survives the end of a member in any way.
 package etcdtest
