@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 // A route is either wanted, or a leftover: one that some table has, that we did not ask for, and that takes
@@ -28,8 +30,9 @@ func (s *State) desired() []Key {
 	for _, id := range s.wantedLists() {
 		add(ToList(id), s.config.Tables)
 	}
+	wantedAlone := s.wantedAlone()
 	for _, d := range s.config.Destinations {
-		if s.wantedAlone(d) {
+		if wantedAlone(d) {
 			add(To(d), s.config.Tables)
 		}
 	}
@@ -39,24 +42,29 @@ func (s *State) desired() []Key {
 	return keys
 }
 
-// wantedAlone tells whether a destination needs a route of its own, because no list carries it. While lists are
-// about to carry it none is made; if there is one it is kept.
-func (s *State) wantedAlone(d netip.Prefix) bool {
+// wantedAlone returns what tells whether a destination needs a route of its own, because no list carries it. While lists
+// are about to carry it none is made; if there is one it is kept. It holds until the lists or the routes change.
+func (s *State) wantedAlone() func(netip.Prefix) bool {
 	if !s.config.Lists.used() {
-		return true
+		return func(netip.Prefix) bool { return true }
 	}
-	if s.listed(d) {
-		return false
-	}
+	alone := !s.listsUnderWay()
 	if !s.lists.read {
-		return s.config.Lists.Managed != "" && s.lists.readFailures >= giveUpLists
+		alone = s.config.Lists.Managed != "" && s.lists.readFailures >= giveUpLists
 	}
-	return !s.listsUnderWay()
+	listed := s.listed()
+	return func(d netip.Prefix) bool { return alone && !listed(d) }
 }
 
-// listed tells whether one of the wanted lists carries a destination.
-func (s *State) listed(d netip.Prefix) bool {
-	return slices.ContainsFunc(s.wantedLists(), func(id string) bool { return s.lists.known[id].covers(d) })
+// listed returns what tells whether one of the wanted lists carries a destination. It holds until the lists change.
+func (s *State) listed() func(netip.Prefix) bool {
+	var lists []PrefixList
+	for _, id := range s.wantedLists() {
+		lists = append(lists, s.lists.known[id])
+	}
+	return func(d netip.Prefix) bool {
+		return slices.ContainsFunc(lists, func(l PrefixList) bool { return l.covers(d) })
+	}
 }
 
 // arrange sorts the routes into wanted ones and leftovers, after either may have changed.
@@ -99,9 +107,10 @@ func (s *State) arrange(now time.Duration) {
 		slices.SortStableFunc(s.byTable, func(a, b *route) int { return cmp.Compare(tables[a.key.Table], tables[b.key.Table]) })
 	}
 	s.cover()
-	s.uncarried = slices.ContainsFunc(s.config.Destinations, func(d netip.Prefix) bool {
-		unread := len(s.config.Lists.IDs) > 0 && !s.lists.read // somebody else looks after the list
-		return !unread && !s.listed(d) && !s.wantedAlone(d)
+	unread := len(s.config.Lists.IDs) > 0 && !s.lists.read // somebody else looks after the list
+	listed, wantedAlone := s.listed(), s.wantedAlone()
+	s.uncarried = !unread && slices.ContainsFunc(s.config.Destinations, func(d netip.Prefix) bool {
+		return !listed(d) && !wantedAlone(d)
 	})
 }
 
@@ -169,7 +178,7 @@ func (s *State) relevant(d Destination, seen Route) bool {
 
 // ownTraffic tells whether a CIDR is part of a destination.
 func (s *State) ownTraffic(c netip.Prefix) bool {
-	return slices.ContainsFunc(s.config.Destinations, func(own netip.Prefix) bool { return within(c, own) })
+	return slices.ContainsFunc(s.config.Destinations, func(own netip.Prefix) bool { return netaddr.Contains(own, c) })
 }
 
 // cover notes by which wanted routes each leftover's traffic comes once it is gone.
@@ -215,7 +224,7 @@ func (s *State) carries(r *route, c netip.Prefix) bool {
 	if id := r.key.Destination.List; id != "" {
 		return s.lists.known[id].covers(c)
 	}
-	return within(c, r.key.Destination.CIDR)
+	return netaddr.Contains(r.key.Destination.CIDR, c)
 }
 
 // strays are the prefix lists that tables have routes to and that nobody told us about, in order.

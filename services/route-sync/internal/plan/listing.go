@@ -61,22 +61,19 @@ func (s *State) listName(ipv6 bool) string {
 func (s *State) wantedLists() []string {
 	ids := slices.Clone(s.config.Lists.IDs)
 	for _, ipv6 := range []bool{false, true} {
-		if l, found := s.managed(ipv6); found && !l.Creating && len(s.entriesWanted(ipv6)) > 0 {
+		if l, found := s.managed(ipv6); found && !l.Creating && len(s.entries[ipv6]) > 0 {
 			ids = append(ids, l.ID)
 		}
 	}
 	return ids
 }
 
-// entriesWanted are the destinations of an address family, in order.
-func (s *State) entriesWanted(ipv6 bool) []netip.Prefix {
-	var entries []netip.Prefix
-	for _, d := range s.config.Destinations {
-		if d.Addr().Is6() == ipv6 {
-			entries = append(entries, d)
-		}
+// entriesOf are the destinations by whether they are of IPv6, in order.
+func entriesOf(destinations []netip.Prefix) map[bool][]netip.Prefix {
+	entries := make(map[bool][]netip.Prefix)
+	for _, d := range slices.SortedFunc(slices.Values(destinations), netip.Prefix.Compare) {
+		entries[d.Addr().Is6()] = append(entries[d.Addr().Is6()], d)
 	}
-	slices.SortFunc(entries, netip.Prefix.Compare)
 	return entries
 }
 
@@ -145,22 +142,29 @@ func (s *State) listWrite() (WriteList, bool) {
 }
 
 func (s *State) listChange(ipv6 bool) (WriteList, bool) {
-	want := s.entriesWanted(ipv6)
+	want := s.entries[ipv6]
+	if s.config.Lists.Managed == "" || len(want) == 0 {
+		return WriteList{}, false
+	}
 	have, found := s.managed(ipv6)
 	switch {
-	case s.config.Lists.Managed == "" || len(want) == 0 || have.Busy:
+	case have.Busy:
 		return WriteList{}, false
 	case !found:
 		return WriteList{Verb: CreateList, Name: s.listName(ipv6), IPv6: ipv6, Add: want[:min(len(want), maxChange)], Max: len(want)}, true
 	}
 	w := WriteList{ID: have.ID, Name: have.Name, IPv6: ipv6, Version: have.Version}
+	present := make(map[netip.Prefix]bool, len(have.Entries))
+	for _, p := range have.Entries {
+		present[p] = true
+	}
 	for _, p := range want {
-		if !slices.Contains(have.Entries, p) {
+		if !present[p] {
 			w.Add = append(w.Add, p)
 		}
 	}
 	for _, p := range have.Entries {
-		if !slices.Contains(want, p) {
+		if _, wanted := slices.BinarySearchFunc(want, p, netip.Prefix.Compare); !wanted {
 			w.Remove = append(w.Remove, p)
 		}
 	}

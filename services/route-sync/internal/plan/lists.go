@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 // ListTag marks, with the value "true", the prefix lists that were made by a gateway, which changes and deletes
@@ -43,11 +45,7 @@ type PrefixList struct {
 
 // covers tells whether what goes to p is within one entry.
 func (l PrefixList) covers(p netip.Prefix) bool {
-	return !l.Creating && slices.ContainsFunc(l.Entries, func(e netip.Prefix) bool { return within(p, e) })
-}
-
-func within(inner, outer netip.Prefix) bool {
-	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+	return !l.Creating && slices.ContainsFunc(l.Entries, func(e netip.Prefix) bool { return netaddr.Contains(e, p) })
 }
 
 // Lists says which prefix lists are the destinations of routes. The zero Lists means: none, each

@@ -108,6 +108,8 @@ type State struct {
 	writeAt time.Duration
 	budget  budget // of writes
 	reads   budget
+	// entries are the destinations as prefix lists are to carry them, by whether they are of IPv6.
+	entries map[bool][]netip.Prefix
 	pace    pace
 	read    reading
 	lookup  looking
@@ -131,6 +133,7 @@ func New(c Config) *State {
 		missing:  make(map[string]bool),
 		writeAt:  never,
 		budget:   newBudget(c.Bucket),
+		entries:  entriesOf(c.Destinations),
 		reads:    newBudget(readBudget(len(c.AllTables()), c.Interval)),
 	}
 	for _, g := range c.Gateways {
