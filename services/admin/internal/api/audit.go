@@ -3,11 +3,11 @@ package api
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/hybridgateway/gateway/libs/telemetry"
 )
@@ -58,28 +58,15 @@ func argumentsOf(req any) []slog.Attr {
 	fields := r.Descriptor().Fields()
 	for i := range fields.Len() {
 		if f := fields.Get(i); r.Has(f) {
-			attrs = append(attrs, slog.String(string(f.Name()), argument(f, r.Get(f))))
+			attrs = append(attrs, slog.String(string(f.Name()), argument(r.Get(f).String())))
 		}
 	}
 	return attrs
 }
 
-func argument(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
-	text := ""
-	if f.IsList() {
-		for i := range v.List().Len() {
-			if i > 0 {
-				text += ","
-			}
-			if text += v.List().Get(i).String(); len(text) > longestArgument {
-				break
-			}
-		}
-	} else {
-		text = v.String()
-	}
+func argument(text string) string {
 	if len(text) > longestArgument {
-		text = text[:longestArgument] + "…"
+		text = strings.ToValidUTF8(text[:longestArgument], "") + "…"
 	}
 	return text
 }
