@@ -28,8 +28,8 @@ const (
 	guardBuffer = 8 << 20
 )
 
-// GuardReasons are why the guard drops packets, as its counters are named.
-func GuardReasons() []string {
+// guardReasons are why the guard drops packets, as its counters are named.
+func guardReasons() []string {
 	return []string{reasonOuterSource, reasonVNI, reasonInnerProtocol, reasonInnerSource, reasonInnerDestination, reasonMalformed}
 }
 
@@ -134,7 +134,7 @@ func (g *guard) set(o plan.SetGuard) error {
 	g.conn.AddTable(t)
 	g.conn.DelTable(t)
 	g.conn.AddTable(t)
-	for _, reason := range GuardReasons() {
+	for _, reason := range guardReasons() {
 		g.conn.AddObj(&nftables.CounterObj{Table: t, Name: reason, Packets: counts[reason].Packets, Bytes: counts[reason].Bytes})
 	}
 	if err := g.conn.AddSet(outersSet(t), nil); err != nil {
@@ -145,10 +145,11 @@ func (g *guard) set(o plan.SetGuard) error {
 			return fmt.Errorf("describe set %s%d: %w", setSources, n, err)
 		}
 	}
-	for _, c := range g.chains(t, o.Lengths) {
+	chains := g.chains(t, o.Lengths)
+	for _, c := range chains { // all of them first, for rules jump
 		g.conn.AddChain(c.Chain)
 	}
-	for _, c := range g.chains(t, o.Lengths) {
+	for _, c := range chains {
 		for _, exprs := range c.rules {
 			g.conn.AddRule(&nftables.Rule{Table: t, Chain: c.Chain, Exprs: exprs})
 		}
@@ -257,7 +258,7 @@ func (k *Kernel) GuardDrops() (map[string]uint64, error) {
 
 func (g *guard) counts() (map[string]*nftables.CounterObj, error) {
 	counts := map[string]*nftables.CounterObj{}
-	for _, reason := range GuardReasons() {
+	for _, reason := range guardReasons() {
 		counts[reason] = &nftables.CounterObj{}
 	}
 	there, err := g.exists()

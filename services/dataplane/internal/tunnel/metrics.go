@@ -53,23 +53,20 @@ func NewMetrics(meter metric.Meter, counters func() (c plan.Counters, ok bool, e
 	}
 	observe := func(_ context.Context, o metric.Observer) error {
 		m.observe(o, ready, entries, problems)
-		byReason, err := drops()
-		if err != nil {
-			return err
-		}
+		byReason, unread := drops()
 		for reason, n := range byReason {
 			o.ObserveInt64(dropped, int64(n), metric.WithAttributes(attribute.String("reason", reason)))
 		}
 		c, ok, err := counters()
 		if err != nil || !ok {
-			return err
+			return errors.Join(unread, err)
 		}
 		rx, tx := metric.WithAttributes(attribute.String("dir", "rx")), metric.WithAttributes(attribute.String("dir", "tx"))
 		o.ObserveInt64(packets, int64(c.RxPackets), rx)
 		o.ObserveInt64(packets, int64(c.TxPackets), tx)
 		o.ObserveInt64(bytes, int64(c.RxBytes), rx)
 		o.ObserveInt64(bytes, int64(c.TxBytes), tx)
-		return nil
+		return unread
 	}
 	if _, err := meter.RegisterCallback(observe, ready, entries, problems, packets, bytes, dropped); err != nil {
 		return nil, fmt.Errorf("register the metrics: %w", err)
