@@ -113,6 +113,17 @@ func ParseMAC(s string) (MAC, error) {
 	return MAC(hw), nil
 }
 
+// VTEPMAC derives the MAC of a VTEP from its IPv4 address: locally administered, unicast, and
+// different for different addresses. Both ends of a tunnel can so be known without asking.
+// It is the zero MAC for anything but IPv4.
+func VTEPMAC(addr netip.Addr) MAC {
+	if !addr.Is4() {
+		return MAC{}
+	}
+	b := addr.As4()
+	return MAC{0x02, 0x68, b[0], b[1], b[2], b[3]}
+}
+
 // String is the address in lower-case hexadecimal with colons.
 func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 

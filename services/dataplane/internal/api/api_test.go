@@ -12,6 +12,7 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/grpctest"
+	"github.com/hybridgateway/gateway/libs/netaddr"
 	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
@@ -51,7 +52,7 @@ func TestWatch(t *testing.T) {
 	log := feed.NewLog[tunnel.State](8)
 	local := netip.MustParseAddr("10.0.1.10")
 	log.Set(t.Context(), "hybrid_vxlan0", tunnel.State{
-		Status: tunnel.Status{Device: "hybrid_vxlan0", Ready: true, Local: local, MAC: plan.MACOf(local), MTU: 1450, VNI: 2, Port: 8472,
+		Status: tunnel.Status{Device: "hybrid_vxlan0", Ready: true, Local: local, MAC: netaddr.VTEPMAC(local), MTU: 1450, VNI: 2, Port: 8472,
 			VTEPs: 3, Routes: 4, Counters: plan.Counters{RxPackets: 1, TxPackets: 2, RxBytes: 3, TxBytes: 4, RxDropped: 5, TxDropped: 6}},
 		Problems: []string{"one"},
 	})

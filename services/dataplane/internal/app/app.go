@@ -99,7 +99,7 @@ func newLoop(c config.Config, local netip.Addr, k *kernel.Kernel, t *telemetry.T
 		return nil, err
 	}
 	return tunnel.NewLoop(tunnel.Config{
-		Device:      plan.Device{Name: DeviceName, VNI: uint32(c.VNI), Port: uint16(c.Port), Local: local, MAC: plan.MACOf(local)},
+		Device:      plan.Device{Name: DeviceName, VNI: uint32(c.VNI), Port: uint16(c.Port), Local: local, MAC: netaddr.VTEPMAC(local)},
 		UnderlayMTU: int(c.UnderlayMTU),
 		Source:      local,
 		Guard:       c.Guarded(),

@@ -18,6 +18,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/libs/netaddr"
 	"github.com/hybridgateway/gateway/libs/netnstest"
 	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	"github.com/hybridgateway/gateway/services/dataplane/internal/config"
@@ -199,7 +200,7 @@ func TestPrivilegedRepair(t *testing.T) {
 	pod := newEcho(t, w.nodes[0], podIP(1))
 	h := w.gateway.Netlink
 	device := func() netlink.Link { return w.gateway.Link(t, DeviceName) }
-	mac := plan.MACOf(netip.MustParseAddr(nodeIP(1)))
+	mac := netaddr.VTEPMAC(netip.MustParseAddr(nodeIP(1)))
 	node := netip.MustParseAddr(nodeIP(1)).AsSlice()
 	cases := []struct {
 		name string

@@ -22,12 +22,12 @@ import (
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/feed/wire"
+	"github.com/hybridgateway/gateway/libs/netaddr"
 	"github.com/hybridgateway/gateway/libs/netnstest"
 	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
 	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	"github.com/hybridgateway/gateway/services/dataplane/internal/config"
-	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
 
 // asDataplane makes this test binary the dataplane, so that a test can run it as a process and kill it.
@@ -91,7 +91,7 @@ func newWorld(t *testing.T) *world {
 func tunnelNode(t *testing.T, node *netnstest.Namespace, i int) {
 	t.Helper()
 	node.SetUp(t, "lo", podIP(i)+"/32")
-	mac := plan.MACOf(netip.MustParseAddr(nodeIP(i)))
+	mac := netaddr.VTEPMAC(netip.MustParseAddr(nodeIP(i)))
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr = "vxlan", 1450, mac[:]
 	device := &netlink.Vxlan{LinkAttrs: attrs, VxlanId: 2, Port: 8472, SrcAddr: net.ParseIP(nodeIP(i))}
@@ -100,7 +100,7 @@ func tunnelNode(t *testing.T, node *netnstest.Namespace, i int) {
 	}
 	node.SetUp(t, "vxlan")
 	gateway := net.ParseIP(gatewayIP)
-	gatewayMAC := plan.MACOf(netip.MustParseAddr(gatewayIP))
+	gatewayMAC := netaddr.VTEPMAC(netip.MustParseAddr(gatewayIP))
 	index := node.Link(t, "vxlan").Attrs().Index
 	rule := netlink.NewRule()
 	rule.Src, rule.Table, rule.Family = netnstest.IPNet(netip.MustParsePrefix(podNet(i))), 100, netlink.FAMILY_V4

@@ -12,6 +12,7 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
+	"github.com/hybridgateway/gateway/libs/netaddr"
 	"github.com/hybridgateway/gateway/libs/netnstest"
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
@@ -110,7 +111,7 @@ func (f forged) packets(mark uint16) [][]byte {
 		options = []byte{1, 1, 1, 1} // no operation
 	}
 	inner := ipv4(or(f.inner, goodInner), or(f.to, goodTo), unix.IPPROTO_UDP, options, udp(9, 7000, binary.BigEndian.AppendUint16(make([]byte, 200), mark)), mark, 0)
-	gatewayMAC := plan.MACOf(local)
+	gatewayMAC := netaddr.VTEPMAC(local)
 	vxlan := []byte{8, 0, 0, 0}
 	vxlan = binary.BigEndian.AppendUint32(vxlan, or(f.vni, 2)<<8)
 	vxlan = append(vxlan, gatewayMAC[:]...)

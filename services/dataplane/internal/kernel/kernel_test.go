@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/hybridgateway/gateway/libs/netaddr"
 	"github.com/hybridgateway/gateway/libs/netnstest"
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var (
 	local      = netip.MustParseAddr("10.0.1.10")
 	guardRules = plan.GuardRules{VNI: 2, Port: 8472, VPC: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("10.9.0.0/16")}}
-	device     = plan.Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: plan.MACOf(local)}
+	device     = plan.Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: netaddr.VTEPMAC(local)}
 )
 
 // gateway is a namespace with a NIC, a default route, and a Kernel.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/hybridgateway/gateway/libs/netaddr"
 	"github.com/hybridgateway/gateway/libs/netnstest"
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
@@ -62,7 +63,7 @@ func TestPrivilegedWatch(t *testing.T) {
 	changes := watch(t, ns, k)
 	h := ns.Netlink
 	device := ns.Link(t, device.Name)
-	mac := plan.MACOf(netip.MustParseAddr("192.168.1.11"))
+	mac := netaddr.VTEPMAC(netip.MustParseAddr("192.168.1.11"))
 	node := net.ParseIP("192.168.1.11").To4()
 	dst := netip.MustParsePrefix("100.64.1.0/24")
 	steps := []struct {

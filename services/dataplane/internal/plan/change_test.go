@@ -3,11 +3,13 @@ package plan
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 func TestExplains(t *testing.T) {
 	v := vtep("a", "192.168.1.11", "100.64.1.0/24")
-	mac := MACOf(v.Underlay)
+	mac := netaddr.VTEPMAC(v.Underlay)
 	a := programmed(v)
 	target := Compile(desired(v))
 	mine := a.Routes[v.PodCIDRs[0]][0]

@@ -19,7 +19,7 @@
 // The next hop is the node's own underlay address, used only as a name for the neighbour entry: it is `onlink`
 // on the tunnel, so no route to it is created, and the outer packet to that same address still leaves by the
 // NIC. It needs no address range of its own, is unique by nature, and an operator who reads `ip route` sees
-// which node a pod network is behind. The MAC is a function of the address (see [MACOf]), so FDB and neighbour
+// which node a pod network is behind. The MAC is a function of the address (see [netaddr.VTEPMAC]), so FDB and neighbour
 // entries never change their content: renumbering, or two nodes that swap networks, changes routes only, and a
 // route is replaced in one step by the kernel.
 //

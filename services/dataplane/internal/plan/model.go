@@ -21,16 +21,6 @@ const autoUnderlayMTU = 1500
 // MAC is an Ethernet address.
 type MAC = netaddr.MAC
 
-// MACOf derives the MAC of a VTEP from its IPv4 address: locally administered, unicast, and different for
-// different addresses. Both ends of a tunnel can so be known without asking. It is the zero MAC for anything but IPv4.
-func MACOf(addr netip.Addr) MAC {
-	if !addr.Is4() {
-		return MAC{}
-	}
-	b := addr.As4()
-	return MAC{0x02, 0x68, b[0], b[1], b[2], b[3]}
-}
-
 // Device is the tunnel device as it should be.
 type Device struct {
 	Name  string

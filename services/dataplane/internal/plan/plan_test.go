@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 var (
 	local  = netip.MustParseAddr("10.0.1.10")
-	device = Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: MACOf(local)}
+	device = Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: netaddr.VTEPMAC(local)}
 )
 
 func vtep(node, underlay string, cidrs ...string) VTEP {
@@ -170,7 +172,7 @@ func TestPlan(t *testing.T) {
 			name: "foreign hands on our entries", desired: desired(a1, b1),
 			actual: func() Actual {
 				a := programmed(a1, b1)
-				a.FDB[MACOf(a1.Underlay)] = []FDBEntry{{Remote: b1.Underlay, Permanent: true}}
+				a.FDB[netaddr.VTEPMAC(a1.Underlay)] = []FDBEntry{{Remote: b1.Underlay, Permanent: true}}
 				a.Neighbours[b1.Underlay] = Neighbour{MAC: MAC{2, 0, 0, 0, 0, 1}, Permanent: true}
 				delete(a.Routes, b1.PodCIDRs[1])
 				a.FDB[MAC{}] = []FDBEntry{{Remote: local, Permanent: true}}

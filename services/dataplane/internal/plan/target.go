@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 // FindingKind says how far a finding reaches.
@@ -101,7 +103,7 @@ func Compile(d Desired) Target {
 			t.findings = append(t.findings, f)
 			continue
 		}
-		mac := MACOf(v.Underlay)
+		mac := netaddr.VTEPMAC(v.Underlay)
 		t.fdb[mac] = v.Underlay
 		t.neighbours[v.Underlay] = mac
 		for _, cidr := range v.PodCIDRs {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 func TestCompileRefuses(t *testing.T) {
@@ -38,7 +40,7 @@ func TestCompileRefuses(t *testing.T) {
 				t.Errorf("findings:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(c.findings, "\n"))
 			}
 			for _, v := range []VTEP{good, other} {
-				if target.fdb[MACOf(v.Underlay)] != v.Underlay || target.routes[v.PodCIDRs[0]] != (owner{v.Node, v.Underlay}) {
+				if target.fdb[netaddr.VTEPMAC(v.Underlay)] != v.Underlay || target.routes[v.PodCIDRs[0]] != (owner{v.Node, v.Underlay}) {
 					t.Errorf("node %s suffers from the bad one", v.Node)
 				}
 			}
@@ -59,11 +61,11 @@ func TestCompileKeepsWhatIsGoodOfAVTEP(t *testing.T) {
 }
 
 func TestMACOf(t *testing.T) {
-	m := MACOf(netip.MustParseAddr("192.168.1.11"))
+	m := netaddr.VTEPMAC(netip.MustParseAddr("192.168.1.11"))
 	if m.String() != "02:68:c0:a8:01:0b" || m[0]&1 != 0 || m[0]&2 == 0 {
 		t.Errorf("got %s, want a locally administered unicast address", m)
 	}
-	if MACOf(netip.MustParseAddr("fd00::1")) != (MAC{}) {
+	if netaddr.VTEPMAC(netip.MustParseAddr("fd00::1")) != (MAC{}) {
 		t.Error("IPv6 got a MAC")
 	}
 }

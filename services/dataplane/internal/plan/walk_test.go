@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 // sameState compares what the tunnel consists of; list order and empty maps do not matter.
@@ -84,7 +86,7 @@ func (w *walker) disturb(a *Actual) {
 	case 2:
 		a.dropRoutes(device.Name)
 	case 3:
-		put(&a.FDB, MACOf(netip.MustParseAddr("192.168.1.12")), []FDBEntry{{Remote: netip.MustParseAddr("192.168.9.9")}})
+		put(&a.FDB, netaddr.VTEPMAC(netip.MustParseAddr("192.168.1.12")), []FDBEntry{{Remote: netip.MustParseAddr("192.168.9.9")}})
 	case 4:
 		a.Link.MTU, a.Link.Up = 1500, false
 	case 5:

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/libs/netaddr"
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
 
@@ -112,7 +113,7 @@ func start(t *testing.T, k *fakeKernel) *bench {
 		t.Fatal(err)
 	}
 	loop := NewLoop(Config{
-		Device: plan.Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: plan.MACOf(local)},
+		Device: plan.Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: netaddr.VTEPMAC(local)},
 		Source: local, Kernel: k,
 		Publish: func(ctx context.Context, s State) {
 			k.mu.Lock()
@@ -197,7 +198,7 @@ func TestLifeOfATunnel(t *testing.T) {
 			t.Fatalf("before the first snapshot the device is there and the tunnel is not ready: %+v", b.last())
 		}
 		b.snapshot(item("a", "192.168.1.11", "100.64.1.0/24"), Item{VTEP: plan.VTEP{Node: "q"}})
-		if s := b.last(); !s.Ready || s.VTEPs != 1 || s.Routes != 1 || s.MTU != 1450 || s.MAC != plan.MACOf(local) {
+		if s := b.last(); !s.Ready || s.VTEPs != 1 || s.Routes != 1 || s.MTU != 1450 || s.MAC != netaddr.VTEPMAC(local) {
 			t.Fatalf("after the snapshot: %+v", s)
 		}
 		b.upsert(item("b", "192.168.1.12", "100.64.2.0/24"))
@@ -268,7 +269,7 @@ func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newFakeKernel()
 		earlier := []plan.VTEP{item("a", "192.168.1.11", "100.64.1.0/24").VTEP, item("b", "192.168.1.12", "100.64.2.0/24").VTEP}
-		device := plan.Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: plan.MACOf(local)}
+		device := plan.Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: netaddr.VTEPMAC(local)}
 		k.Apply(plan.Plan(plan.Desired{Device: device, Source: local, VTEPs: earlier, Complete: true}, k.actual).Ops)
 		b := start(t, k)
 		time.Sleep(5 * time.Minute)

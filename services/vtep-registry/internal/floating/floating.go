@@ -31,7 +31,7 @@ type Want struct {
 // For is what is wanted for a VTEP address and the networks of the VPC. Networks of different
 // lengths are cut into pieces of the longest, since there is one mask for all.
 func For(vtep netip.Addr, vpc []netip.Prefix) (Want, error) {
-	w := Want{VTEP: vtep, MAC: macOf(vtep)}
+	w := Want{VTEP: vtep, MAC: netaddr.VTEPMAC(vtep)}
 	bits := 0
 	for _, p := range vpc {
 		bits = max(bits, p.Bits())
@@ -43,12 +43,6 @@ func For(vtep netip.Addr, vpc []netip.Prefix) (Want, error) {
 		w.Networks = append(w.Networks, pieces(p, bits)...)
 	}
 	return w, nil
-}
-
-// macOf is the MAC that every dataplane gives a device with this address.
-func macOf(a netip.Addr) netaddr.MAC {
-	b := a.As4()
-	return netaddr.MAC{0x02, 0x68, b[0], b[1], b[2], b[3]}
 }
 
 func pieces(p netip.Prefix, bits int) []netip.Prefix {
