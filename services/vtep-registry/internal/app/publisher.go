@@ -256,7 +256,6 @@ func (p *publisher) step() {
 func (p *publisher) wrote(r result) {
 	p.writing = false
 	if r.target != p.target {
-		p.retry = nil
 		return // it was written in a dialect that is no longer served
 	}
 	switch {
