@@ -112,7 +112,7 @@ func runHold(ctx context.Context, c config.Config, stdout, stderr io.Writer) err
 
 // announce says that the lab is up, and moves this process's own output to a log
 // beside the others': the reader of the pipe goes away when it hears the news,
-// and who writes to it after that is ended by SIGPIPE.
+// and a write to it after that would count as Ctrl-C, see output.
 func announce(l *lab.Lab, stdout io.Writer) error {
 	log, err := os.OpenFile(filepath.Join(l.LogDir(), "lab.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {

@@ -105,10 +105,7 @@ func (c Config) args(service string) []string {
 	}
 	switch service {
 	case Election:
-		args = append(args, "--kubeconfig="+c.ElectionKubeconfig)
-		if c.PeerKeyFile != "" {
-			args = append(args, "--peer-key-file="+c.PeerKeyFile, "--peers="+joinAddrs(c.Peers))
-		}
+		args = append(args, "--kubeconfig="+c.ElectionKubeconfig, "--peer-key-file="+c.PeerKeyFile, "--peers="+join(c.Peers))
 	case VtepRegistry:
 		args = append(args, "--kubeconfig="+c.RegistryKubeconfig,
 			"--vpc-cidrs="+join(c.VPCNetworks), "--pod-cidrs="+join(c.PodNetworks), "--node-cidrs="+join(c.NodeNetworks))
@@ -139,18 +136,10 @@ func (c Config) env(service string) []string {
 	return env
 }
 
-func join(list []netip.Prefix) string {
+func join[T fmt.Stringer](list []T) string {
 	parts := make([]string, len(list))
-	for i, p := range list {
-		parts[i] = p.String()
-	}
-	return strings.Join(parts, ",")
-}
-
-func joinAddrs(list []netip.Addr) string {
-	parts := make([]string, len(list))
-	for i, a := range list {
-		parts[i] = a.String()
+	for i, v := range list {
+		parts[i] = v.String()
 	}
 	return strings.Join(parts, ",")
 }
