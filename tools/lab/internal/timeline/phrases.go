@@ -58,6 +58,11 @@ func ended(s Span) (text, what string) {
 		if s.Attributes["outcome"] != "ok" {
 			text = "CiliumVTEPConfig:" + attributes(s.Attributes)
 		}
+	case "vtep.taken":
+		text = "Cilium has taken the new VTEP"
+		if node := s.Attributes["node"]; node != "" {
+			text = "Cilium on " + node + " has taken the new VTEP"
+		}
 	case "routes.takeover":
 		text = fmt.Sprintf("all %s routes of the VPC lead here", s.Attributes["routes"])
 	case "takeover":

@@ -61,6 +61,12 @@ func TestOf(t *testing.T) {
 			t.Errorf("a takeover because of %s begins with %v", cause, lines)
 		}
 	}
+	for node, want := range map[string]string{"": "Cilium has taken", "node1": "Cilium on node1 has taken"} {
+		s := span("1", "", "vtep-registry", "vtep.taken", 0, 10, map[string]string{"endpoint": "vpc-gateway-0", "node": node})
+		if lines := timeline.Of([]timeline.Span{s}, zero); !strings.Contains(lines[len(lines)-1].String(), want+" the new VTEP") {
+			t.Errorf("on node %q: %v", node, lines)
+		}
+	}
 	if lines := timeline.Of(nil, zero); len(lines) != 0 {
 		t.Errorf("lines of no spans: %v", lines)
 	}
