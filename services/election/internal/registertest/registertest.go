@@ -108,12 +108,13 @@ func Swap(t *testing.T, r Register, expected uint64, record term.Record, want ..
 type Follower struct {
 	Register
 	observations chan term.Observation
+	newest       uint64
 }
 
 // Follow follows the register until the test ends.
 func Follow(t *testing.T, r Register) *Follower {
 	t.Helper()
-	f := &Follower{r, make(chan term.Observation)}
+	f := &Follower{Register: r, observations: make(chan term.Observation)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -127,13 +128,18 @@ func Follow(t *testing.T, r Register) *Follower {
 	return f
 }
 
-// Until waits for an observation of which is true, and returns it.
+// Until waits for an observation of which is true, and returns it. As a term does it passes
+// over an older one that comes late: a read and the watch tell what they know each by itself.
 func (f *Follower) Until(t *testing.T, what string, is func(term.Observation) bool) term.Observation {
 	t.Helper()
 	deadline := time.After(Patience)
 	for {
 		select {
 		case o := <-f.observations:
+			if o.Version < f.newest && !o.Rollback {
+				continue
+			}
+			f.newest = o.Version
 			if is(o) {
 				return o
 			}
