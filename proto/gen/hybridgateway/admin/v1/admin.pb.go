@@ -11,8 +11,8 @@ package adminv1
 import (
 	v1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	v13 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
-	v11 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
-	v12 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
+	v12 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
+	v11 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -604,6 +604,275 @@ func (x *GetIamPolicyResponse) GetDocument() string {
 	return ""
 }
 
+type RegisterVtepRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is 1 to 63 characters of a-z, 0-9 and '-', with a letter or digit at both ends.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// ip is its IPv4 address on the underlay, inside the node networks.
+	Ip string `protobuf:"bytes,2,opt,name=ip,proto3" json:"ip,omitempty"`
+	// pod_cidrs are the IPv4 networks behind it, inside the pod networks.
+	PodCidrs      []string `protobuf:"bytes,3,rep,name=pod_cidrs,json=podCidrs,proto3" json:"pod_cidrs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterVtepRequest) Reset() {
+	*x = RegisterVtepRequest{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterVtepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterVtepRequest) ProtoMessage() {}
+
+func (x *RegisterVtepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterVtepRequest.ProtoReflect.Descriptor instead.
+func (*RegisterVtepRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RegisterVtepRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RegisterVtepRequest) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+func (x *RegisterVtepRequest) GetPodCidrs() []string {
+	if x != nil {
+		return x.PodCidrs
+	}
+	return nil
+}
+
+type RegisterVtepResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// vtep is the verdict; one that is quarantined is registered as well, and waits.
+	Vtep          *v11.Vtep `protobuf:"bytes,1,opt,name=vtep,proto3" json:"vtep,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterVtepResponse) Reset() {
+	*x = RegisterVtepResponse{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterVtepResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterVtepResponse) ProtoMessage() {}
+
+func (x *RegisterVtepResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterVtepResponse.ProtoReflect.Descriptor instead.
+func (*RegisterVtepResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RegisterVtepResponse) GetVtep() *v11.Vtep {
+	if x != nil {
+		return x.Vtep
+	}
+	return nil
+}
+
+type DeregisterVtepRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeregisterVtepRequest) Reset() {
+	*x = DeregisterVtepRequest{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeregisterVtepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeregisterVtepRequest) ProtoMessage() {}
+
+func (x *DeregisterVtepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeregisterVtepRequest.ProtoReflect.Descriptor instead.
+func (*DeregisterVtepRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DeregisterVtepRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DeregisterVtepResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeregisterVtepResponse) Reset() {
+	*x = DeregisterVtepResponse{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeregisterVtepResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeregisterVtepResponse) ProtoMessage() {}
+
+func (x *DeregisterVtepResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeregisterVtepResponse.ProtoReflect.Descriptor instead.
+func (*DeregisterVtepResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+type GetPublicationRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPublicationRequest) Reset() {
+	*x = GetPublicationRequest{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPublicationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPublicationRequest) ProtoMessage() {}
+
+func (x *GetPublicationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPublicationRequest.ProtoReflect.Descriptor instead.
+func (*GetPublicationRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+type GetPublicationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// publication is vtep-registry's answer.
+	Publication   *v11.GetPublicationResponse `protobuf:"bytes,1,opt,name=publication,proto3" json:"publication,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPublicationResponse) Reset() {
+	*x = GetPublicationResponse{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPublicationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPublicationResponse) ProtoMessage() {}
+
+func (x *GetPublicationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPublicationResponse.ProtoReflect.Descriptor instead.
+func (*GetPublicationResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetPublicationResponse) GetPublication() *v11.GetPublicationResponse {
+	if x != nil {
+		return x.Publication
+	}
+	return nil
+}
+
 // Status joins the four event streams of one gateway.
 type Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -614,8 +883,8 @@ type Status struct {
 	// services tells, for each of the four, whether its stream is up.
 	Services []*ServiceStatus `protobuf:"bytes,4,rep,name=services,proto3" json:"services,omitempty"`
 	Shards   []*ShardStatus   `protobuf:"bytes,5,rep,name=shards,proto3" json:"shards,omitempty"`
-	Tunnels  []*v11.Tunnel    `protobuf:"bytes,6,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
-	Vteps    []*v12.Vtep      `protobuf:"bytes,7,rep,name=vteps,proto3" json:"vteps,omitempty"`
+	Tunnels  []*v12.Tunnel    `protobuf:"bytes,6,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
+	Vteps    []*v11.Vtep      `protobuf:"bytes,7,rep,name=vteps,proto3" json:"vteps,omitempty"`
 	Routes   []*v13.Route     `protobuf:"bytes,8,rep,name=routes,proto3" json:"routes,omitempty"`
 	// own_interface is the network interface that routes to this gateway point to.
 	OwnInterface *v13.Interface `protobuf:"bytes,9,opt,name=own_interface,json=ownInterface,proto3" json:"own_interface,omitempty"`
@@ -627,7 +896,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +908,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +921,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Status) GetGatewayId() string {
@@ -690,14 +959,14 @@ func (x *Status) GetShards() []*ShardStatus {
 	return nil
 }
 
-func (x *Status) GetTunnels() []*v11.Tunnel {
+func (x *Status) GetTunnels() []*v12.Tunnel {
 	if x != nil {
 		return x.Tunnels
 	}
 	return nil
 }
 
-func (x *Status) GetVteps() []*v12.Vtep {
+func (x *Status) GetVteps() []*v11.Vtep {
 	if x != nil {
 		return x.Vteps
 	}
@@ -739,7 +1008,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +1020,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +1033,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ShardStatus) GetLeadership() *v1.Leadership {
@@ -807,7 +1076,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +1088,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +1101,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ServiceStatus) GetName() string {
@@ -900,7 +1169,19 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\x04left\x18\x02 \x03(\tR\x04left\"\x15\n" +
 	"\x13GetIamPolicyRequest\"2\n" +
 	"\x14GetIamPolicyResponse\x12\x1a\n" +
-	"\bdocument\x18\x01 \x01(\tR\bdocument\"\xb7\x04\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\"V\n" +
+	"\x13RegisterVtepRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02ip\x18\x02 \x01(\tR\x02ip\x12\x1b\n" +
+	"\tpod_cidrs\x18\x03 \x03(\tR\bpodCidrs\"H\n" +
+	"\x14RegisterVtepResponse\x120\n" +
+	"\x04vtep\x18\x01 \x01(\v2\x1c.hybridgateway.vteps.v1.VtepR\x04vtep\"+\n" +
+	"\x15DeregisterVtepRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
+	"\x16DeregisterVtepResponse\"\x17\n" +
+	"\x15GetPublicationRequest\"j\n" +
+	"\x16GetPublicationResponse\x12P\n" +
+	"\vpublication\x18\x01 \x01(\v2..hybridgateway.vteps.v1.GetPublicationResponseR\vpublication\"\xb7\x04\n" +
 	"\x06Status\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x18\n" +
@@ -925,7 +1206,7 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x04R\brevision2\x8f\x05\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision2\xdc\a\n" +
 	"\fAdminService\x12`\n" +
 	"\tGetStatus\x12(.hybridgateway.admin.v1.GetStatusRequest\x1a).hybridgateway.admin.v1.GetStatusResponse\x12h\n" +
 	"\vWatchStatus\x12*.hybridgateway.admin.v1.WatchStatusRequest\x1a+.hybridgateway.admin.v1.WatchStatusResponse0\x01\x12{\n" +
@@ -933,7 +1214,10 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"AdoptRoute\x12).hybridgateway.admin.v1.AdoptRouteRequest\x1a*.hybridgateway.admin.v1.AdoptRouteResponse\x12f\n" +
 	"\vPurgeRoutes\x12*.hybridgateway.admin.v1.PurgeRoutesRequest\x1a+.hybridgateway.admin.v1.PurgeRoutesResponse\x12i\n" +
-	"\fGetIamPolicy\x12+.hybridgateway.admin.v1.GetIamPolicyRequest\x1a,.hybridgateway.admin.v1.GetIamPolicyResponseB\xed\x01\n" +
+	"\fGetIamPolicy\x12+.hybridgateway.admin.v1.GetIamPolicyRequest\x1a,.hybridgateway.admin.v1.GetIamPolicyResponse\x12i\n" +
+	"\fRegisterVtep\x12+.hybridgateway.admin.v1.RegisterVtepRequest\x1a,.hybridgateway.admin.v1.RegisterVtepResponse\x12o\n" +
+	"\x0eDeregisterVtep\x12-.hybridgateway.admin.v1.DeregisterVtepRequest\x1a..hybridgateway.admin.v1.DeregisterVtepResponse\x12o\n" +
+	"\x0eGetPublication\x12-.hybridgateway.admin.v1.GetPublicationRequest\x1a..hybridgateway.admin.v1.GetPublicationResponseB\xed\x01\n" +
 	"\x1acom.hybridgateway.admin.v1B\n" +
 	"AdminProtoP\x01ZIgithub.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1;adminv1\xa2\x02\x03HAX\xaa\x02\x16Hybridgateway.Admin.V1\xca\x02\x16Hybridgateway\\Admin\\V1\xe2\x02\"Hybridgateway\\Admin\\V1\\GPBMetadata\xea\x02\x18Hybridgateway::Admin::V1b\x06proto3"
 
@@ -949,7 +1233,7 @@ func file_hybridgateway_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_admin_v1_admin_proto_rawDescData
 }
 
-var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_hybridgateway_admin_v1_admin_proto_goTypes = []any{
 	(*Forwarding)(nil),                 // 0: hybridgateway.admin.v1.Forwarding
 	(*GetStatusRequest)(nil),           // 1: hybridgateway.admin.v1.GetStatusRequest
@@ -964,51 +1248,66 @@ var file_hybridgateway_admin_v1_admin_proto_goTypes = []any{
 	(*PurgeRoutesResponse)(nil),        // 10: hybridgateway.admin.v1.PurgeRoutesResponse
 	(*GetIamPolicyRequest)(nil),        // 11: hybridgateway.admin.v1.GetIamPolicyRequest
 	(*GetIamPolicyResponse)(nil),       // 12: hybridgateway.admin.v1.GetIamPolicyResponse
-	(*Status)(nil),                     // 13: hybridgateway.admin.v1.Status
-	(*ShardStatus)(nil),                // 14: hybridgateway.admin.v1.ShardStatus
-	(*ServiceStatus)(nil),              // 15: hybridgateway.admin.v1.ServiceStatus
-	(*v1.Gateway)(nil),                 // 16: hybridgateway.leadership.v1.Gateway
-	(*timestamppb.Timestamp)(nil),      // 17: google.protobuf.Timestamp
-	(*v11.Tunnel)(nil),                 // 18: hybridgateway.tunnel.v1.Tunnel
-	(*v12.Vtep)(nil),                   // 19: hybridgateway.vteps.v1.Vtep
-	(*v13.Route)(nil),                  // 20: hybridgateway.routes.v1.Route
-	(*v13.Interface)(nil),              // 21: hybridgateway.routes.v1.Interface
-	(*v13.Permission)(nil),             // 22: hybridgateway.routes.v1.Permission
-	(*v1.Leadership)(nil),              // 23: hybridgateway.leadership.v1.Leadership
-	(*durationpb.Duration)(nil),        // 24: google.protobuf.Duration
+	(*RegisterVtepRequest)(nil),        // 13: hybridgateway.admin.v1.RegisterVtepRequest
+	(*RegisterVtepResponse)(nil),       // 14: hybridgateway.admin.v1.RegisterVtepResponse
+	(*DeregisterVtepRequest)(nil),      // 15: hybridgateway.admin.v1.DeregisterVtepRequest
+	(*DeregisterVtepResponse)(nil),     // 16: hybridgateway.admin.v1.DeregisterVtepResponse
+	(*GetPublicationRequest)(nil),      // 17: hybridgateway.admin.v1.GetPublicationRequest
+	(*GetPublicationResponse)(nil),     // 18: hybridgateway.admin.v1.GetPublicationResponse
+	(*Status)(nil),                     // 19: hybridgateway.admin.v1.Status
+	(*ShardStatus)(nil),                // 20: hybridgateway.admin.v1.ShardStatus
+	(*ServiceStatus)(nil),              // 21: hybridgateway.admin.v1.ServiceStatus
+	(*v1.Gateway)(nil),                 // 22: hybridgateway.leadership.v1.Gateway
+	(*v11.Vtep)(nil),                   // 23: hybridgateway.vteps.v1.Vtep
+	(*v11.GetPublicationResponse)(nil), // 24: hybridgateway.vteps.v1.GetPublicationResponse
+	(*timestamppb.Timestamp)(nil),      // 25: google.protobuf.Timestamp
+	(*v12.Tunnel)(nil),                 // 26: hybridgateway.tunnel.v1.Tunnel
+	(*v13.Route)(nil),                  // 27: hybridgateway.routes.v1.Route
+	(*v13.Interface)(nil),              // 28: hybridgateway.routes.v1.Interface
+	(*v13.Permission)(nil),             // 29: hybridgateway.routes.v1.Permission
+	(*v1.Leadership)(nil),              // 30: hybridgateway.leadership.v1.Leadership
+	(*durationpb.Duration)(nil),        // 31: google.protobuf.Duration
 }
 var file_hybridgateway_admin_v1_admin_proto_depIdxs = []int32{
-	13, // 0: hybridgateway.admin.v1.GetStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
-	13, // 1: hybridgateway.admin.v1.WatchStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
-	16, // 2: hybridgateway.admin.v1.TransferLeadershipResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
-	17, // 3: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
-	15, // 4: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
-	14, // 5: hybridgateway.admin.v1.Status.shards:type_name -> hybridgateway.admin.v1.ShardStatus
-	18, // 6: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
-	19, // 7: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
-	20, // 8: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
-	21, // 9: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
-	22, // 10: hybridgateway.admin.v1.Status.missing_permissions:type_name -> hybridgateway.routes.v1.Permission
-	23, // 11: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
-	24, // 12: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
-	17, // 13: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
-	1,  // 14: hybridgateway.admin.v1.AdminService.GetStatus:input_type -> hybridgateway.admin.v1.GetStatusRequest
-	3,  // 15: hybridgateway.admin.v1.AdminService.WatchStatus:input_type -> hybridgateway.admin.v1.WatchStatusRequest
-	5,  // 16: hybridgateway.admin.v1.AdminService.TransferLeadership:input_type -> hybridgateway.admin.v1.TransferLeadershipRequest
-	7,  // 17: hybridgateway.admin.v1.AdminService.AdoptRoute:input_type -> hybridgateway.admin.v1.AdoptRouteRequest
-	9,  // 18: hybridgateway.admin.v1.AdminService.PurgeRoutes:input_type -> hybridgateway.admin.v1.PurgeRoutesRequest
-	11, // 19: hybridgateway.admin.v1.AdminService.GetIamPolicy:input_type -> hybridgateway.admin.v1.GetIamPolicyRequest
-	2,  // 20: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
-	4,  // 21: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
-	6,  // 22: hybridgateway.admin.v1.AdminService.TransferLeadership:output_type -> hybridgateway.admin.v1.TransferLeadershipResponse
-	8,  // 23: hybridgateway.admin.v1.AdminService.AdoptRoute:output_type -> hybridgateway.admin.v1.AdoptRouteResponse
-	10, // 24: hybridgateway.admin.v1.AdminService.PurgeRoutes:output_type -> hybridgateway.admin.v1.PurgeRoutesResponse
-	12, // 25: hybridgateway.admin.v1.AdminService.GetIamPolicy:output_type -> hybridgateway.admin.v1.GetIamPolicyResponse
-	20, // [20:26] is the sub-list for method output_type
-	14, // [14:20] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	19, // 0: hybridgateway.admin.v1.GetStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
+	19, // 1: hybridgateway.admin.v1.WatchStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
+	22, // 2: hybridgateway.admin.v1.TransferLeadershipResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
+	23, // 3: hybridgateway.admin.v1.RegisterVtepResponse.vtep:type_name -> hybridgateway.vteps.v1.Vtep
+	24, // 4: hybridgateway.admin.v1.GetPublicationResponse.publication:type_name -> hybridgateway.vteps.v1.GetPublicationResponse
+	25, // 5: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
+	21, // 6: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
+	20, // 7: hybridgateway.admin.v1.Status.shards:type_name -> hybridgateway.admin.v1.ShardStatus
+	26, // 8: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
+	23, // 9: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
+	27, // 10: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
+	28, // 11: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
+	29, // 12: hybridgateway.admin.v1.Status.missing_permissions:type_name -> hybridgateway.routes.v1.Permission
+	30, // 13: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
+	31, // 14: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
+	25, // 15: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
+	1,  // 16: hybridgateway.admin.v1.AdminService.GetStatus:input_type -> hybridgateway.admin.v1.GetStatusRequest
+	3,  // 17: hybridgateway.admin.v1.AdminService.WatchStatus:input_type -> hybridgateway.admin.v1.WatchStatusRequest
+	5,  // 18: hybridgateway.admin.v1.AdminService.TransferLeadership:input_type -> hybridgateway.admin.v1.TransferLeadershipRequest
+	7,  // 19: hybridgateway.admin.v1.AdminService.AdoptRoute:input_type -> hybridgateway.admin.v1.AdoptRouteRequest
+	9,  // 20: hybridgateway.admin.v1.AdminService.PurgeRoutes:input_type -> hybridgateway.admin.v1.PurgeRoutesRequest
+	11, // 21: hybridgateway.admin.v1.AdminService.GetIamPolicy:input_type -> hybridgateway.admin.v1.GetIamPolicyRequest
+	13, // 22: hybridgateway.admin.v1.AdminService.RegisterVtep:input_type -> hybridgateway.admin.v1.RegisterVtepRequest
+	15, // 23: hybridgateway.admin.v1.AdminService.DeregisterVtep:input_type -> hybridgateway.admin.v1.DeregisterVtepRequest
+	17, // 24: hybridgateway.admin.v1.AdminService.GetPublication:input_type -> hybridgateway.admin.v1.GetPublicationRequest
+	2,  // 25: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
+	4,  // 26: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
+	6,  // 27: hybridgateway.admin.v1.AdminService.TransferLeadership:output_type -> hybridgateway.admin.v1.TransferLeadershipResponse
+	8,  // 28: hybridgateway.admin.v1.AdminService.AdoptRoute:output_type -> hybridgateway.admin.v1.AdoptRouteResponse
+	10, // 29: hybridgateway.admin.v1.AdminService.PurgeRoutes:output_type -> hybridgateway.admin.v1.PurgeRoutesResponse
+	12, // 30: hybridgateway.admin.v1.AdminService.GetIamPolicy:output_type -> hybridgateway.admin.v1.GetIamPolicyResponse
+	14, // 31: hybridgateway.admin.v1.AdminService.RegisterVtep:output_type -> hybridgateway.admin.v1.RegisterVtepResponse
+	16, // 32: hybridgateway.admin.v1.AdminService.DeregisterVtep:output_type -> hybridgateway.admin.v1.DeregisterVtepResponse
+	18, // 33: hybridgateway.admin.v1.AdminService.GetPublication:output_type -> hybridgateway.admin.v1.GetPublicationResponse
+	25, // [25:34] is the sub-list for method output_type
+	16, // [16:25] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_hybridgateway_admin_v1_admin_proto_init() }
@@ -1022,7 +1321,7 @@ func file_hybridgateway_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_admin_v1_admin_proto_rawDesc), len(file_hybridgateway_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,9 @@ const (
 	AdminService_AdoptRoute_FullMethodName         = "/hybridgateway.admin.v1.AdminService/AdoptRoute"
 	AdminService_PurgeRoutes_FullMethodName        = "/hybridgateway.admin.v1.AdminService/PurgeRoutes"
 	AdminService_GetIamPolicy_FullMethodName       = "/hybridgateway.admin.v1.AdminService/GetIamPolicy"
+	AdminService_RegisterVtep_FullMethodName       = "/hybridgateway.admin.v1.AdminService/RegisterVtep"
+	AdminService_DeregisterVtep_FullMethodName     = "/hybridgateway.admin.v1.AdminService/DeregisterVtep"
+	AdminService_GetPublication_FullMethodName     = "/hybridgateway.admin.v1.AdminService/GetPublication"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -58,6 +61,14 @@ type AdminServiceClient interface {
 	// GetIamPolicy prints the least IAM policy with which this gateway can do what it is
 	// configured to. It only reads.
 	GetIamPolicy(ctx context.Context, in *GetIamPolicyRequest, opts ...grpc.CallOption) (*GetIamPolicyResponse, error)
+	// RegisterVtep makes something that is no Kubernetes node a VTEP, for all gateways, or
+	// changes one that was registered. Errors are those of VtepsService.RegisterVtep.
+	RegisterVtep(ctx context.Context, in *RegisterVtepRequest, opts ...grpc.CallOption) (*RegisterVtepResponse, error)
+	// DeregisterVtep undoes RegisterVtep; NOT_FOUND when nothing of that name is registered.
+	DeregisterVtep(ctx context.Context, in *DeregisterVtepRequest, opts ...grpc.CallOption) (*DeregisterVtepResponse, error)
+	// GetPublication tells what Cilium was told, or has to be set to, and what has become of
+	// it. It only reads.
+	GetPublication(ctx context.Context, in *GetPublicationRequest, opts ...grpc.CallOption) (*GetPublicationResponse, error)
 }
 
 type adminServiceClient struct {
@@ -137,6 +148,36 @@ func (c *adminServiceClient) GetIamPolicy(ctx context.Context, in *GetIamPolicyR
 	return out, nil
 }
 
+func (c *adminServiceClient) RegisterVtep(ctx context.Context, in *RegisterVtepRequest, opts ...grpc.CallOption) (*RegisterVtepResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RegisterVtepResponse)
+	err := c.cc.Invoke(ctx, AdminService_RegisterVtep_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeregisterVtep(ctx context.Context, in *DeregisterVtepRequest, opts ...grpc.CallOption) (*DeregisterVtepResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeregisterVtepResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeregisterVtep_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetPublication(ctx context.Context, in *GetPublicationRequest, opts ...grpc.CallOption) (*GetPublicationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPublicationResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetPublication_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -166,6 +207,14 @@ type AdminServiceServer interface {
 	// GetIamPolicy prints the least IAM policy with which this gateway can do what it is
 	// configured to. It only reads.
 	GetIamPolicy(context.Context, *GetIamPolicyRequest) (*GetIamPolicyResponse, error)
+	// RegisterVtep makes something that is no Kubernetes node a VTEP, for all gateways, or
+	// changes one that was registered. Errors are those of VtepsService.RegisterVtep.
+	RegisterVtep(context.Context, *RegisterVtepRequest) (*RegisterVtepResponse, error)
+	// DeregisterVtep undoes RegisterVtep; NOT_FOUND when nothing of that name is registered.
+	DeregisterVtep(context.Context, *DeregisterVtepRequest) (*DeregisterVtepResponse, error)
+	// GetPublication tells what Cilium was told, or has to be set to, and what has become of
+	// it. It only reads.
+	GetPublication(context.Context, *GetPublicationRequest) (*GetPublicationResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -193,6 +242,15 @@ func (UnimplementedAdminServiceServer) PurgeRoutes(context.Context, *PurgeRoutes
 }
 func (UnimplementedAdminServiceServer) GetIamPolicy(context.Context, *GetIamPolicyRequest) (*GetIamPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetIamPolicy not implemented")
+}
+func (UnimplementedAdminServiceServer) RegisterVtep(context.Context, *RegisterVtepRequest) (*RegisterVtepResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RegisterVtep not implemented")
+}
+func (UnimplementedAdminServiceServer) DeregisterVtep(context.Context, *DeregisterVtepRequest) (*DeregisterVtepResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeregisterVtep not implemented")
+}
+func (UnimplementedAdminServiceServer) GetPublication(context.Context, *GetPublicationRequest) (*GetPublicationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPublication not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -316,6 +374,60 @@ func _AdminService_GetIamPolicy_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_RegisterVtep_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RegisterVtepRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RegisterVtep(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RegisterVtep_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RegisterVtep(ctx, req.(*RegisterVtepRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeregisterVtep_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeregisterVtepRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeregisterVtep(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeregisterVtep_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeregisterVtep(ctx, req.(*DeregisterVtepRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetPublication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPublicationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetPublication(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetPublication_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetPublication(ctx, req.(*GetPublicationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -342,6 +454,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetIamPolicy",
 			Handler:    _AdminService_GetIamPolicy_Handler,
+		},
+		{
+			MethodName: "RegisterVtep",
+			Handler:    _AdminService_RegisterVtep_Handler,
+		},
+		{
+			MethodName: "DeregisterVtep",
+			Handler:    _AdminService_DeregisterVtep_Handler,
+		},
+		{
+			MethodName: "GetPublication",
+			Handler:    _AdminService_GetPublication_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -416,9 +416,12 @@ type GetPublicationResponse struct {
 	Problems []string `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
 	// nodes_behind are, in floating mode, the nodes of which Cilium's agent runs since before
 	// cilium-config was changed.
-	NodesBehind   []string `protobuf:"bytes,7,rep,name=nodes_behind,json=nodesBehind,proto3" json:"nodes_behind,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NodesBehind []string `protobuf:"bytes,7,rep,name=nodes_behind,json=nodesBehind,proto3" json:"nodes_behind,omitempty"`
+	// cilium_settings are, in floating mode, the values of Cilium's Helm chart and the keys of
+	// cilium-config that have to be set, as YAML with comments.
+	CiliumSettings string `protobuf:"bytes,8,opt,name=cilium_settings,json=ciliumSettings,proto3" json:"cilium_settings,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetPublicationResponse) Reset() {
@@ -498,6 +501,13 @@ func (x *GetPublicationResponse) GetNodesBehind() []string {
 		return x.NodesBehind
 	}
 	return nil
+}
+
+func (x *GetPublicationResponse) GetCiliumSettings() string {
+	if x != nil {
+		return x.CiliumSettings
+	}
+	return ""
 }
 
 // EndpointStatus is what Cilium says about one endpoint of the object.
@@ -786,7 +796,7 @@ const file_hybridgateway_vteps_v1_vteps_proto_rawDesc = "" +
 	"\x15DeregisterVtepRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
 	"\x16DeregisterVtepResponse\"\x17\n" +
-	"\x15GetPublicationRequest\"\x9e\x02\n" +
+	"\x15GetPublicationRequest\"\xc7\x02\n" +
 	"\x16GetPublicationResponse\x120\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x1c.hybridgateway.vteps.v1.ModeR\x04mode\x12\x1f\n" +
 	"\vapi_version\x18\x02 \x01(\tR\n" +
@@ -795,7 +805,8 @@ const file_hybridgateway_vteps_v1_vteps_proto_rawDesc = "" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12D\n" +
 	"\tendpoints\x18\x05 \x03(\v2&.hybridgateway.vteps.v1.EndpointStatusR\tendpoints\x12\x1a\n" +
 	"\bproblems\x18\x06 \x03(\tR\bproblems\x12!\n" +
-	"\fnodes_behind\x18\a \x03(\tR\vnodesBehind\"n\n" +
+	"\fnodes_behind\x18\a \x03(\tR\vnodesBehind\x12'\n" +
+	"\x0fcilium_settings\x18\b \x01(\tR\x0eciliumSettings\"n\n" +
 	"\x0eEndpointStatus\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\x16\n" +
