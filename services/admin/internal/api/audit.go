@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/hybridgateway/gateway/libs/telemetry"
 )
@@ -58,13 +59,22 @@ func argumentsOf(req any) []slog.Attr {
 	fields := r.Descriptor().Fields()
 	for i := range fields.Len() {
 		if f := fields.Get(i); r.Has(f) {
-			attrs = append(attrs, slog.String(string(f.Name()), argument(r.Get(f).String())))
+			attrs = append(attrs, slog.String(string(f.Name()), argument(f, r.Get(f))))
 		}
 	}
 	return attrs
 }
 
-func argument(text string) string {
+// argument is a value as text; of a list, joined by commas.
+func argument(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
+	text := v.String()
+	if f.IsList() {
+		items := make([]string, v.List().Len())
+		for i := range items {
+			items[i] = v.List().Get(i).String()
+		}
+		text = strings.Join(items, ",")
+	}
 	if len(text) > longestArgument {
 		text = strings.ToValidUTF8(text[:longestArgument], "") + "…"
 	}

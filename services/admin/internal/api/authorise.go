@@ -49,6 +49,7 @@ func reads(method string) bool {
 	case adminv1.AdminService_GetStatus_FullMethodName,
 		adminv1.AdminService_WatchStatus_FullMethodName,
 		adminv1.AdminService_GetIamPolicy_FullMethodName,
+		adminv1.AdminService_GetPublication_FullMethodName,
 		healthv1.Health_Check_FullMethodName,
 		healthv1.Health_List_FullMethodName,
 		healthv1.Health_Watch_FullMethodName,

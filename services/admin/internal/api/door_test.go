@@ -47,6 +47,14 @@ func TestAudit(t *testing.T) {
 			_, err := a.TransferLeadership(t.Context(), &adminv1.TransferLeadershipRequest{To: "gw\n2"})
 			return err
 		}, `{"arguments":{"to":"gw\n2"},"code":"FailedPrecondition","error":"gw2 is not heard","level":"INFO","method":"/hybridgateway.admin.v1.AdminService/TransferLeadership","msg":"operator call","operator":"CN=anna,O=admins"}`},
+		{"admins", func(a adminv1.AdminServiceClient) error {
+			_, err := a.RegisterVtep(t.Context(), &adminv1.RegisterVtepRequest{Name: "printer", Ip: "192.168.7.1", PodCidrs: []string{"100.64.7.0/24", "100.64.8.0/24"}})
+			return err
+		}, `{"arguments":{"ip":"192.168.7.1","name":"printer","pod_cidrs":"100.64.7.0/24,100.64.8.0/24"},"code":"OK","level":"INFO","method":"/hybridgateway.admin.v1.AdminService/RegisterVtep","msg":"operator call","operator":"CN=anna,O=admins"}`},
+		{"others", func(a adminv1.AdminServiceClient) error {
+			_, err := a.DeregisterVtep(t.Context(), &adminv1.DeregisterVtepRequest{Name: "printer"})
+			return err
+		}, `{"arguments":{"name":"printer"},"code":"PermissionDenied","error":"\"CN=anna,O=others\" may only read: the certificate carries the organisation \"others\", and one of --operators=admins is needed for DeregisterVtep","level":"INFO","method":"/hybridgateway.admin.v1.AdminService/DeregisterVtep","msg":"operator call","operator":"CN=anna,O=others"}`},
 		{"others", func(a adminv1.AdminServiceClient) error {
 			_, err := a.PurgeRoutes(t.Context(), &adminv1.PurgeRoutesRequest{})
 			return err
@@ -98,6 +106,7 @@ func TestEveryMethodIsClosedUnlessItReads(t *testing.T) {
 		"/hybridgateway.admin.v1.AdminService/GetStatus":                 true,
 		"/hybridgateway.admin.v1.AdminService/WatchStatus":               true,
 		"/hybridgateway.admin.v1.AdminService/GetIamPolicy":              true,
+		"/hybridgateway.admin.v1.AdminService/GetPublication":            true,
 	}
 	for service, info := range d.server.GetServiceInfo() {
 		for _, m := range info.Methods {
@@ -207,6 +216,10 @@ func (room) WatchStatus(_ *adminv1.WatchStatusRequest, stream grpc.ServerStreami
 
 func (room) AdoptRoute(context.Context, *adminv1.AdoptRouteRequest) (*adminv1.AdoptRouteResponse, error) {
 	return &adminv1.AdoptRouteResponse{}, nil
+}
+
+func (room) RegisterVtep(context.Context, *adminv1.RegisterVtepRequest) (*adminv1.RegisterVtepResponse, error) {
+	return &adminv1.RegisterVtepResponse{}, nil
 }
 
 func (room) TransferLeadership(context.Context, *adminv1.TransferLeadershipRequest) (*adminv1.TransferLeadershipResponse, error) {

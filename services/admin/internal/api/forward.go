@@ -11,6 +11,7 @@ import (
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 )
 
 // How long a service may take for what an operator asks for, if the operator does not
@@ -18,6 +19,8 @@ import (
 const (
 	// answerWithin is for what a service does in memory.
 	answerWithin = 10 * time.Second
+	// registerWithin is beyond vtep-registry's own bound of its calls to the API server, 10 s.
+	registerWithin = 15 * time.Second
 	// transferWithin is beyond election's own bound, --handover-timeout.
 	transferWithin = 2 * time.Minute
 	// purgeWithin covers 10,000 routes at the five writes a second that EC2 grants an account.
@@ -65,6 +68,38 @@ func (s *Server) GetIamPolicy(ctx context.Context, _ *adminv1.GetIamPolicyReques
 		return nil, forwarded(daemon.RouteSync, err)
 	}
 	return &adminv1.GetIamPolicyResponse{Document: answer.GetDocument()}, nil
+}
+
+// RegisterVtep implements AdminService.
+func (s *Server) RegisterVtep(ctx context.Context, r *adminv1.RegisterVtepRequest) (*adminv1.RegisterVtepResponse, error) {
+	ctx, cancel := bounded(ctx, registerWithin)
+	defer cancel()
+	answer, err := s.Vteps.RegisterVtep(ctx, &vtepsv1.RegisterVtepRequest{Name: r.GetName(), Ip: r.GetIp(), PodCidrs: r.GetPodCidrs()})
+	if err != nil {
+		return nil, forwarded(daemon.VtepRegistry, err)
+	}
+	return &adminv1.RegisterVtepResponse{Vtep: answer.GetVtep()}, nil
+}
+
+// DeregisterVtep implements AdminService.
+func (s *Server) DeregisterVtep(ctx context.Context, r *adminv1.DeregisterVtepRequest) (*adminv1.DeregisterVtepResponse, error) {
+	ctx, cancel := bounded(ctx, registerWithin)
+	defer cancel()
+	if _, err := s.Vteps.DeregisterVtep(ctx, &vtepsv1.DeregisterVtepRequest{Name: r.GetName()}); err != nil {
+		return nil, forwarded(daemon.VtepRegistry, err)
+	}
+	return &adminv1.DeregisterVtepResponse{}, nil
+}
+
+// GetPublication implements AdminService.
+func (s *Server) GetPublication(ctx context.Context, _ *adminv1.GetPublicationRequest) (*adminv1.GetPublicationResponse, error) {
+	ctx, cancel := bounded(ctx, answerWithin)
+	defer cancel()
+	answer, err := s.Vteps.GetPublication(ctx, &vtepsv1.GetPublicationRequest{})
+	if err != nil {
+		return nil, forwarded(daemon.VtepRegistry, err)
+	}
+	return &adminv1.GetPublicationResponse{Publication: answer}, nil
 }
 
 // bounded ends after the limit, or after four fifths of what the caller waits: then the

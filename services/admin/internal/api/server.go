@@ -11,6 +11,7 @@ import (
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	joined "github.com/hybridgateway/gateway/services/admin/internal/status"
 )
 
@@ -23,6 +24,7 @@ type Server struct {
 	Joined    *joined.Joined
 	Election  leadershipv1.LeadershipServiceClient
 	RouteSync routesv1.RoutesServiceClient
+	Vteps     vtepsv1.VtepsServiceClient
 }
 
 // GetStatus implements AdminService.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -248,7 +249,9 @@ func (g *gateway) startServices(t *testing.T) {
 }
 
 func (g *gateway) startVtepRegistry(t *testing.T) {
-	g.serve(t, daemon.VtepRegistry, func(s *grpc.Server) { vtepsv1.RegisterVtepsServiceServer(s, vtepRegistry{log: g.vteps}) })
+	g.serve(t, daemon.VtepRegistry, func(s *grpc.Server) {
+		vtepsv1.RegisterVtepsServiceServer(s, vtepRegistry{log: g.vteps, asked: g.asked})
+	})
 }
 
 func (g *gateway) serve(t *testing.T, service string, register func(*grpc.Server)) {
@@ -319,7 +322,26 @@ func (s election) Watch(r *leadershipv1.WatchRequest, stream grpc.ServerStreamin
 
 type vtepRegistry struct {
 	vtepsv1.UnimplementedVtepsServiceServer
-	log *feed.Log[*vtepsv1.Vtep]
+	log   *feed.Log[*vtepsv1.Vtep]
+	asked chan string
+}
+
+func (s vtepRegistry) RegisterVtep(_ context.Context, r *vtepsv1.RegisterVtepRequest) (*vtepsv1.RegisterVtepResponse, error) {
+	s.asked <- fmt.Sprint("register ", r.GetName(), " ", r.GetIp(), " ", r.GetPodCidrs())
+	return &vtepsv1.RegisterVtepResponse{Vtep: &vtepsv1.Vtep{Node: "registered/" + r.GetName()}}, nil
+}
+
+func (s vtepRegistry) DeregisterVtep(_ context.Context, r *vtepsv1.DeregisterVtepRequest) (*vtepsv1.DeregisterVtepResponse, error) {
+	s.asked <- "deregister " + r.GetName()
+	if r.GetName() == "never" {
+		return nil, status.Error(codes.NotFound, "no VTEP of that name is registered")
+	}
+	return &vtepsv1.DeregisterVtepResponse{}, nil
+}
+
+func (s vtepRegistry) GetPublication(context.Context, *vtepsv1.GetPublicationRequest) (*vtepsv1.GetPublicationResponse, error) {
+	s.asked <- "publication"
+	return &vtepsv1.GetPublicationResponse{Epoch: 7}, nil
 }
 
 func (s vtepRegistry) Watch(r *vtepsv1.WatchRequest, stream grpc.ServerStreamingServer[vtepsv1.WatchResponse]) error {

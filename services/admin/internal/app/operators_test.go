@@ -36,6 +36,24 @@ func TestRequestsArePassedOn(t *testing.T) {
 	}
 	g.wants(t, "policy")
 
+	registered, err := admin.RegisterVtep(ctx, &adminv1.RegisterVtepRequest{Name: "printer", Ip: "192.168.7.1", PodCidrs: []string{"100.64.7.0/24"}})
+	if err != nil || registered.GetVtep().GetNode() != "registered/printer" {
+		t.Errorf("register: %v, %v", registered, err)
+	}
+	g.wants(t, "register printer 192.168.7.1 [100.64.7.0/24]")
+	if _, err := admin.DeregisterVtep(ctx, &adminv1.DeregisterVtepRequest{Name: "printer"}); err != nil {
+		t.Errorf("deregister: %v", err)
+	}
+	g.wants(t, "deregister printer")
+	published, err := admin.GetPublication(ctx, &adminv1.GetPublicationRequest{})
+	if err != nil || published.GetPublication().GetEpoch() != 7 {
+		t.Errorf("publication: %v, %v", published, err)
+	}
+	g.wants(t, "publication")
+	_, err = admin.DeregisterVtep(ctx, &adminv1.DeregisterVtepRequest{Name: "never"})
+	g.wants(t, "deregister never")
+	refused(t, err, codes.NotFound, daemon.VtepRegistry, "vtep-registry: no VTEP of that name is registered")
+
 	_, err = admin.TransferLeadership(ctx, &adminv1.TransferLeadershipRequest{To: "gw9"})
 	g.wants(t, "transfer  to gw9")
 	refused(t, err, codes.FailedPrecondition, daemon.Election, "election: gw9 is not heard")
@@ -81,6 +99,10 @@ func TestAnAbsentServiceIsNamed(t *testing.T) {
 			_, err := admin.PurgeRoutes(t.Context(), &adminv1.PurgeRoutesRequest{})
 			return err
 		},
+		daemon.VtepRegistry: func() error {
+			_, err := admin.RegisterVtep(t.Context(), &adminv1.RegisterVtepRequest{})
+			return err
+		},
 	}
 	for service, call := range ask {
 		refused(t, call(), codes.Unavailable, service, service+" of this gateway is not available")
@@ -109,6 +131,10 @@ func TestOnlyOperatorsChangeAnything(t *testing.T) {
 			t.Errorf("%s: policy: %v", name, err)
 		}
 		g.wants(t, "policy")
+		if _, err := admin.GetPublication(t.Context(), &adminv1.GetPublicationRequest{}); err != nil {
+			t.Errorf("%s: publication: %v", name, err)
+		}
+		g.wants(t, "publication")
 		for method, call := range map[string]func() error{
 			"TransferLeadership": func() error {
 				_, err := admin.TransferLeadership(t.Context(), &adminv1.TransferLeadershipRequest{})
@@ -120,6 +146,14 @@ func TestOnlyOperatorsChangeAnything(t *testing.T) {
 			},
 			"PurgeRoutes": func() error {
 				_, err := admin.PurgeRoutes(t.Context(), &adminv1.PurgeRoutesRequest{})
+				return err
+			},
+			"RegisterVtep": func() error {
+				_, err := admin.RegisterVtep(t.Context(), &adminv1.RegisterVtepRequest{})
+				return err
+			},
+			"DeregisterVtep": func() error {
+				_, err := admin.DeregisterVtep(t.Context(), &adminv1.DeregisterVtepRequest{})
 				return err
 			},
 		} {

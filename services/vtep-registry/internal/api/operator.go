@@ -46,6 +46,7 @@ type Publication struct {
 	Standings          []Standing
 	Problems           []string
 	Behind             []string // nodes; see floating.Behind
+	Settings           string   // of Cilium; see floating.Want.Text
 }
 
 // Codes of the operator's errors.
@@ -96,7 +97,7 @@ func (s *VtepsServer) GetPublication(ctx context.Context, _ *vtepsv1.GetPublicat
 		return nil, s.Codes.status(ctx, err)
 	}
 	m := &vtepsv1.GetPublicationResponse{
-		Mode: vtepsv1.Mode_MODE_PUBLISHED, ApiVersion: p.APIVersion, Object: p.Object, Epoch: p.Epoch, Problems: p.Problems, NodesBehind: p.Behind,
+		Mode: vtepsv1.Mode_MODE_PUBLISHED, ApiVersion: p.APIVersion, Object: p.Object, Epoch: p.Epoch, Problems: p.Problems, NodesBehind: p.Behind, CiliumSettings: p.Settings,
 	}
 	if p.Floating {
 		m.Mode = vtepsv1.Mode_MODE_FLOATING

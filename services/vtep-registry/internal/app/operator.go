@@ -118,7 +118,7 @@ func (l *loop) seeRegistered(ctx context.Context, e cilium.Event[cilium.Register
 // publication is what is known of Cilium's side.
 func (l *loop) publication() api.Publication {
 	if l.watcher != nil {
-		p := api.Publication{Floating: true, Problems: l.watcher.problems(), Behind: l.watcher.behind()}
+		p := api.Publication{Floating: true, Problems: l.watcher.problems(), Behind: l.watcher.behind(), Settings: l.watcher.want.Text()}
 		if !l.watcher.read {
 			p.Problems = []string{"cilium-config was not read yet"}
 		}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/daemon"
 	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/floating"
 )
 
 func (c cluster) system(resource string) dynamic.ResourceInterface {
@@ -166,11 +168,16 @@ func TestFloating(t *testing.T) {
 	g.subscribe().want("snapshot of 2")
 	g.awaitHTTP("/readyz", "200 ok")
 	ask := g.operators()
+	w, err := floating.For(netip.MustParseAddr("198.18.0.10"), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("10.1.0.0/16")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := w.Text()
 	want := func(problems int, behind ...string) {
 		t.Helper()
 		eventually(t, func() error {
 			p, err := ask.GetPublication(t.Context(), &vtepsv1.GetPublicationRequest{})
-			if err == nil && (p.GetMode() != vtepsv1.Mode_MODE_FLOATING || len(p.GetProblems()) != problems || !slices.Equal(p.GetNodesBehind(), behind)) {
+			if err == nil && (p.GetMode() != vtepsv1.Mode_MODE_FLOATING || len(p.GetProblems()) != problems || !slices.Equal(p.GetNodesBehind(), behind) || p.GetCiliumSettings() != settings) {
 				err = fmt.Errorf("published: %v", p)
 			}
 			return err
