@@ -66,7 +66,7 @@ func Vteps(conn grpc.ClientConnInterface, skipped func(key string, err error)) f
 // decode is strict about what is no address at all; whether an address makes sense for a VTEP is package plan's to say. A VTEP that is
 // not to be programmed needs no address.
 func decode(key string, m *vtepsv1.Vtep) (tunnel.Item, error) {
-	item := tunnel.Item{VTEP: plan.VTEP{Node: key}}
+	item := tunnel.Item{VTEP: plan.VTEP{Node: key}, Stale: m.GetStale()}
 	switch m.GetState() {
 	case vtepsv1.State_STATE_ADMITTED:
 		item.Admitted = true

@@ -104,6 +104,48 @@ func TestPrivilegedRestartLosesNothing(t *testing.T) {
 	}
 }
 
+// TestPrivilegedRememberedList: registry and dataplane start anew while the API server is away, and the registry has never written down
+// that node2 came. Its packets go on, in both directions, while the list is only remembered and when it is confirmed.
+func TestPrivilegedRememberedList(t *testing.T) {
+	w := newWorld(t)
+	w.registry.both(t)
+	process := w.dataplane(t)
+	w.ready(t, 2)
+	cloud, pod := newEcho(t, w.cloud, cloudIP), newEcho(t, w.nodes[1], podIP(2))
+	reaches(t, w.cloud, cloudIP, pod)
+	reaches(t, w.nodes[1], podIP(2), cloud)
+	down := startProbe(t, w.cloud, cloudIP, pod, time.Millisecond)
+	up := startProbe(t, w.nodes[1], podIP(2), cloud, time.Millisecond)
+	_ = process.Process.Kill()
+	_ = process.Wait()
+
+	w.registry.stop()
+	w.registry = newRegistry(t, w.registry.socket)
+	w.registry.remember(t, "node1", nodeIP(1), podNet(1))
+	w.registry.remember(t, "node3", "192.168.2.13", "100.66.0.0/24")
+	w.registry.log.MarkSynced()
+	w.dataplane(t)
+	s := w.ready(t, 2)
+	if len(s.GetProblems()) != 1 || !strings.Contains(s.GetProblems()[0], "vtep-registry remembers") {
+		t.Errorf("problems %v", s.GetProblems())
+	}
+	down.advance(t, 200)
+	w.registry.put(t, "node1", nodeIP(1), podNet(1))
+	w.registry.log.Delete(t.Context(), "node3")
+	w.registry.put(t, "node2", nodeIP(2), podNet(2))
+	w.state(t, "confirmed", func(s *tunnelv1.Tunnel) bool { return len(s.GetProblems()) == 0 && s.GetVteps() == 2 })
+	eventually(t, "the node that has gone leaves nothing", func() bool {
+		routes, err := w.gateway.Netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Protocol: netlink.RouteProtocol(plan.RouteProtocol)}, netlink.RT_FILTER_PROTOCOL)
+		return err == nil && len(routes) == 2
+	})
+	down.advance(t, 50)
+	for name, p := range map[string]*probe{"to the pod": down, "from the pod": up} {
+		if sent, lost := p.finish(); lost > 0 || sent < 250 {
+			t.Errorf("%s: %d of %d packets lost", name, lost, sent)
+		}
+	}
+}
+
 // TestPrivilegedNodesComeAndGo: nodes that come, go, change and are nonsense lose no packet of another, and leave nothing behind.
 func TestPrivilegedNodesComeAndGo(t *testing.T) {
 	w := newWorld(t)

@@ -119,7 +119,9 @@ func tunnelNode(t *testing.T, node *netnstest.Namespace, i int) {
 // registry stands in for vtep-registry: the real stream on the real socket, with what a test puts in.
 type registry struct {
 	vtepsv1.UnimplementedVtepsServiceServer
-	log *feed.Log[*vtepsv1.Vtep]
+	log    *feed.Log[*vtepsv1.Vtep]
+	socket string
+	stop   func()
 }
 
 func (r *registry) Watch(q *vtepsv1.WatchRequest, stream grpc.ServerStreamingServer[vtepsv1.WatchResponse]) error {
@@ -130,14 +132,15 @@ func (r *registry) Watch(q *vtepsv1.WatchRequest, stream grpc.ServerStreamingSer
 
 func newRegistry(t *testing.T, socket string) *registry {
 	t.Helper()
-	r := &registry{log: feed.NewLog[*vtepsv1.Vtep](4096)}
+	r := &registry{log: feed.NewLog[*vtepsv1.Vtep](4096), socket: socket}
 	server := daemon.NewServer()
 	vtepsv1.RegisterVtepsServiceServer(server, r)
-	inBackground(t, func(ctx context.Context) error { return server.ServeSocket(ctx, socket) })
+	r.stop = inBackground(t, func(ctx context.Context) error { return server.ServeSocket(ctx, socket) })
 	return r
 }
 
-func inBackground(t *testing.T, run func(ctx context.Context) error) {
+// inBackground runs until the test ends, or stop is called.
+func inBackground(t *testing.T, run func(ctx context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -146,12 +149,20 @@ func inBackground(t *testing.T, run func(ctx context.Context) error) {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(func() { cancel(); wg.Wait() })
+	stop = func() { cancel(); wg.Wait() }
+	t.Cleanup(stop)
+	return stop
 }
 
 func (r *registry) put(t *testing.T, node, ip string, cidrs ...string) {
 	t.Helper()
 	r.log.Set(t.Context(), node, &vtepsv1.Vtep{Node: node, Ip: ip, PodCidrs: cidrs, State: vtepsv1.State_STATE_ADMITTED})
+}
+
+// remember puts in a node that the registry only remembers.
+func (r *registry) remember(t *testing.T, node, ip string, cidrs ...string) {
+	t.Helper()
+	r.log.Set(t.Context(), node, &vtepsv1.Vtep{Node: node, Ip: ip, PodCidrs: cidrs, State: vtepsv1.State_STATE_ADMITTED, Stale: true})
 }
 
 // both registers the two nodes.

@@ -163,7 +163,7 @@ func TestIncompleteNeverRemoves(t *testing.T) {
 		d.Complete = false
 		for _, op := range Plan(d, a).Ops {
 			switch op.(type) {
-			case DeleteFDB, DeleteNeighbour, DeleteRoute, DeleteDevice:
+			case DeleteFDB, DeleteNeighbour, DeleteRoute, DeleteDevice, Expel:
 				t.Fatalf("seed %d: %q", seed, op)
 			}
 		}

@@ -25,6 +25,8 @@ const (
 	// After a failure the next attempt comes after retryFirst, doubling up to retryLast.
 	retryFirst = 100 * time.Millisecond
 	retryLast  = 10 * time.Second
+	// settleTime is how long a list of VTEPs settles, see trust.
+	settleTime = time.Second
 	// dumpFailures in a row make the tunnel not ready. A single one may be due to a table that never stops changing.
 	dumpFailures = 3
 )
@@ -53,9 +55,9 @@ type Config struct {
 // Loop keeps one tunnel.
 type Loop struct {
 	Config
-	items    map[string]Item
-	complete bool // items are from a whole snapshot
-	target   plan.Target
+	list   list
+	settle *time.Timer // runs while the list settles
+	target plan.Target
 
 	actual plan.Actual // picture of the kernel
 	stale  bool        // the picture must be read anew
@@ -74,7 +76,7 @@ type Loop struct {
 
 // NewLoop makes a loop.
 func NewLoop(c Config) *Loop {
-	l := &Loop{Config: c, items: map[string]Item{}, stale: true, problems: map[string]bool{}, retry: retryFirst}
+	l := &Loop{Config: c, list: list{items: map[string]Item{}}, stale: true, problems: map[string]bool{}, retry: retryFirst}
 	l.compile()
 	return l
 }
@@ -83,6 +85,8 @@ func NewLoop(c Config) *Loop {
 func (l *Loop) Run(ctx context.Context, updates <-chan feed.Update[Item], changes <-chan plan.Change) error {
 	l.check = time.NewTimer(0)
 	defer l.check.Stop()
+	l.settle = time.NewTimer(settleTime)
+	defer l.settle.Stop()
 	regular := time.NewTicker(checkInterval)
 	defer regular.Stop()
 	counters := time.NewTicker(counterInterval)
@@ -97,6 +101,8 @@ func (l *Loop) Run(ctx context.Context, updates <-chan feed.Update[Item], change
 			l.onChanges(c, changes)
 		case <-l.check.C:
 			l.reconcile(ctx, "check")
+		case <-l.settle.C:
+			l.onSettled(ctx)
 		case <-regular.C:
 			l.stale = true
 			l.reconcile(ctx, "regular check")
@@ -115,10 +121,24 @@ func (l *Loop) onUpdates(ctx context.Context, first feed.Update[Item], more <-ch
 		}
 		changed = l.takeIn(u) || changed
 	}
-	if changed {
-		l.compile()
-		l.reconcile(cause.Context(ctx), "vteps")
+	if !changed {
+		return
 	}
+	if l.list.judge() {
+		l.settle.Reset(settleTime)
+	}
+	l.compile()
+	l.reconcile(cause.Context(ctx), "vteps")
+}
+
+// onSettled removes what a list that was only remembered at first does not name.
+func (l *Loop) onSettled(ctx context.Context) {
+	if !l.list.settled() {
+		return
+	}
+	l.Log.Info("the API server has confirmed the VTEPs", "vteps", len(l.list.items))
+	l.compile()
+	l.reconcile(ctx, "vteps confirmed")
 }
 
 // queued takes what waits in a channel, at most as much as fits into it.
@@ -139,31 +159,17 @@ func (l *Loop) takeIn(u feed.Update[Item]) (changed bool) {
 	switch {
 	case u.Snapshot != nil:
 		l.Log.Info("vtep snapshot received", "vteps", len(u.Snapshot))
-		l.items, l.complete = u.Snapshot, true
-		return true
-	case u.Change != nil && u.Change.Kind == feed.Upsert:
-		l.items[u.Change.Key] = u.Change.Value
-		return true
-	case u.Change != nil:
-		delete(l.items, u.Change.Key)
-		return true
 	case u.Lost != nil:
 		l.Log.Warn("vtep stream lost, everything stays as it is", "error", u.Lost)
 	case u.Connected:
 		l.Log.Info("vtep stream resumed")
 	}
-	return false
+	return l.list.take(u)
 }
 
 func (l *Loop) compile() {
-	vteps := make([]plan.VTEP, 0, len(l.items))
-	for _, i := range l.items {
-		if i.Admitted {
-			vteps = append(vteps, i.VTEP)
-		}
-	}
 	l.target = plan.Compile(plan.Desired{
-		Device: l.Device, UnderlayMTU: l.UnderlayMTU, Source: l.Source, VTEPs: vteps, Complete: l.complete, Guard: l.Guard,
+		Device: l.Device, UnderlayMTU: l.UnderlayMTU, Source: l.Source, VTEPs: l.list.vteps(), Complete: l.list.trust == whole, Guard: l.Guard,
 	})
 }
 

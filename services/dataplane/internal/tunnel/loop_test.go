@@ -438,3 +438,62 @@ func TestTraceGoesThrough(t *testing.T) {
 		}
 	})
 }
+
+// TestRememberedList: what an earlier dataplane programmed stays while the registry only remembers its list, however long the API
+// server is away; what is on the list is programmed, and what has really gone goes once the list is confirmed.
+func TestRememberedList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeKernel()
+		device := plan.Device{Name: "hybrid_vxlan0", VNI: 2, Port: 8472, Local: local, MAC: netaddr.VTEPMAC(local)}
+		earlier := []plan.VTEP{item("came-since", "192.168.1.11", "100.64.1.0/24").VTEP, item("gone", "192.168.1.12", "100.64.2.0/24").VTEP}
+		k.Apply(plan.Plan(plan.Desired{Device: device, Source: local, VTEPs: earlier, Complete: true}, k.actual).Ops)
+		stale := func(i Item) Item { i.Stale = true; return i }
+		known := item("known", "192.168.1.13", "100.64.3.0/24")
+		b := start(t, k)
+		b.snapshot(stale(known), stale(item("renumbered", "192.168.1.14", "100.64.4.0/24")))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		all := "100.64.1.0/24 via 192.168.1.11, 100.64.2.0/24 via 192.168.1.12, 100.64.3.0/24 via 192.168.1.13, 100.64.4.0/24 via "
+		if got := b.routes(); got != all+"192.168.1.14" || !b.last().Ready || len(b.last().Problems) != 1 {
+			t.Fatalf("while the API server is away: %s, state %+v", got, b.last())
+		}
+		// The API server answers; the registry tells of it in an order that has the last remembered item before the new one.
+		b.upsert(item("renumbered", "192.168.1.15", "100.64.4.0/24"))
+		b.upsert(known)
+		if got := b.routes(); got != all+"192.168.1.15" {
+			t.Fatalf("while the list settles: %s", got)
+		}
+		b.upsert(item("came-since", "192.168.1.11", "100.64.1.0/24"))
+		within(t, b, 2*time.Second, "what has gone is removed", func() bool {
+			return b.routes() == "100.64.1.0/24 via 192.168.1.11, 100.64.3.0/24 via 192.168.1.13, 100.64.4.0/24 via 192.168.1.15"
+		})
+		if len(k.actual.FDB) != 3 || len(k.actual.Neighbours) != 3 || !b.last().Ready || len(b.last().Problems) != 0 {
+			t.Errorf("afterwards: %+v, state %+v", k.actual, b.last())
+		}
+	})
+}
+
+// TestRememberedListAgain: a registry that starts anew and only remembers makes a list that settles, or was whole, a remembered one.
+func TestRememberedListAgain(t *testing.T) {
+	a, b := item("a", "192.168.1.11", "100.64.1.0/24"), item("b", "192.168.1.12", "100.64.2.0/24")
+	stale := a
+	stale.Stale = true
+	both, one := "100.64.1.0/24 via 192.168.1.11, 100.64.2.0/24 via 192.168.1.12", "100.64.1.0/24 via 192.168.1.11"
+	synctest.Test(t, func(t *testing.T) {
+		d := start(t, newFakeKernel())
+		d.snapshot(a, b)
+		for range 2 {
+			d.snapshot(stale)
+			time.Sleep(time.Minute)
+			if got := d.routes(); got != both {
+				t.Fatalf("a remembered list removed something: %s", got)
+			}
+			d.upsert(a)
+			time.Sleep(settleTime / 2)
+		}
+		time.Sleep(settleTime)
+		if got := d.routes(); got != one {
+			t.Fatalf("after it was confirmed: %s", got)
+		}
+	})
+}

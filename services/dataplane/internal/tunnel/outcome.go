@@ -49,6 +49,9 @@ func (l *Loop) apply(ctx context.Context, start time.Time, cause string, ops []p
 // appears and when it is gone, however often it is met.
 func (l *Loop) judge(r plan.Result, failures []plan.Failure) {
 	l.blocked = r.Blocked()
+	if f, ok := l.list.finding(); ok {
+		r.Findings = append(r.Findings, f)
+	}
 	now := make(map[string]bool, len(r.Findings)+len(failures))
 	for _, f := range r.Findings {
 		now[f.String()] = true
@@ -104,7 +107,7 @@ func (l *Loop) currentState() State {
 		s.Reason = strings.Join(l.blocked, "; ")
 	case l.actual.Link == nil || !l.actual.Link.Up:
 		s.Reason = "device " + l.Device.Name + " is not there yet"
-	case !l.complete:
+	case l.list.trust == unheard:
 		s.Reason = "no complete list of VTEPs yet: waiting for vtep-registry"
 	default:
 		s.Ready = true

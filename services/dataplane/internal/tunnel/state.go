@@ -15,6 +15,9 @@ type Item struct {
 	VTEP plan.VTEP
 	// Admitted is false for a VTEP that the registry has quarantined: it is never programmed.
 	Admitted bool
+	// Stale is true for a VTEP that the registry only remembers. It is programmed; but as long as there is one, the list may lack
+	// what came last.
+	Stale bool
 }
 
 // Status is what the dataplane tells of its tunnel, less the problems.
