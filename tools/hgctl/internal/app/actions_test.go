@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -58,6 +59,15 @@ func TestActions(t *testing.T) {
 		{name: "an endless transfer", args: []string{"transfer", "--to=endless", "--timeout=300ms"}, asked: "transfer default to endless", code: 1, errOut: "not done within 300ms: the transfer may go on, hgctl status tells\n"},
 		{name: "adopt", args: []string{"routes", "adopt", "rtb-1", "100.64.0.0/16"}, asked: "adopt rtb-1 100.64.0.0/16", out: "rtb-1 100.64.0.0/16 is being taken over"},
 		{name: "adopt by somebody else", args: []string{"routes", "adopt", "rtb-1", "refused"}, asked: "adopt rtb-1 refused", code: 1, errOut: ": \"CN=operator\" may only read\n"},
+		{name: "register", args: []string{"vteps", "register", "printer", "--ip=192.168.7.1", "--cidr=100.64.7.0/24,100.64.8.0/24"}, asked: "register printer 192.168.7.1 [100.64.7.0/24 100.64.8.0/24]", out: "registered/printer is admitted\n"},
+		{name: "register in JSON", args: []string{"vteps", "register", "printer", "--ip=192.168.7.1", "--cidr=100.64.7.0/24", "-o", "json"}, asked: "register printer 192.168.7.1 [100.64.7.0/24]", out: `"state":"STATE_ADMITTED"`},
+		{name: "register in part", args: []string{"vteps", "register", "part", "--ip=192.168.7.1", "--cidr=100.64.7.0/24,10.0.0.0/24"}, asked: "register part 192.168.7.1 [100.64.7.0/24 10.0.0.0/24]", out: "registered/part is admitted with 100.64.7.0/24, without some of the rest: 10.0.0.0/24 is the VPC's\n"},
+		{name: "register a quarantined one", args: []string{"vteps", "register", "late", "--ip=192.168.7.1", "--cidr=100.64.7.0/24"}, asked: "register late 192.168.7.1 [100.64.7.0/24]", code: 1, errOut: ": registered/late is registered, and quarantined: held by node a\n"},
+		{name: "register without a network", args: []string{"vteps", "register", "printer", "--ip=192.168.7.1"}, code: 2, errOut: "missing flags: --cidr=CIDR,..."},
+		{name: "deregister", args: []string{"vteps", "deregister", "printer"}, asked: "deregister printer", out: "printer is no longer registered\n"},
+		{name: "deregister what is not there", args: []string{"vteps", "deregister", "never"}, asked: "deregister never", code: 1, errOut: ": vtep-registry: no VTEP of that name is registered\n"},
+		{name: "the publication", args: []string{"vteps", "publication"}, asked: "publication", out: "Published: the CiliumVTEPConfig hybrid-gateway (cilium.io/v2), written under epoch 7\n"},
+		{name: "the publication in JSON", args: []string{"vteps", "publication", "-o", "json"}, asked: "publication", out: `"object":"hybrid-gateway"`},
 		{name: "the policy", args: []string{"iam-policy"}, asked: "policy", out: "{\n  \"Version\": \"2012-10-17\"\n}\n"},
 		{name: "purge", args: []string{"purge", "--yes"}, asked: "purge", out: "gw1 makes no route until its route-sync is started again\nnothing that the gateways own is left\n"},
 		{name: "purge after a yes", typed: "yes\n", args: []string{"purge"}, asked: "purge", out: "nothing that the gateways own is left", errOut: "Gateway gw1 leads: it removes all routes and prefix lists that the gateways own, and traffic from the VPC to the pods stops.\nGo on? Type yes: "},
@@ -172,11 +182,7 @@ func (g *gateway) TransferLeadership(ctx context.Context, r *adminv1.TransferLea
 	g.note("transfer " + r.GetShard() + " to " + r.GetTo())
 	switch r.GetTo() {
 	case "gw9":
-		s, err := status.New(codes.FailedPrecondition, "election: gw9 is not heard").WithDetails(&adminv1.Forwarding{Service: "election"})
-		if err != nil {
-			return nil, err
-		}
-		return nil, s.Err()
+		return nil, passedOn(codes.FailedPrecondition, "election", "gw9 is not heard")
 	case "endless":
 		if g.reached != nil {
 			g.reached()
@@ -198,6 +204,42 @@ func (g *gateway) AdoptRoute(_ context.Context, r *adminv1.AdoptRouteRequest) (*
 func (g *gateway) PurgeRoutes(context.Context, *adminv1.PurgeRoutesRequest) (*adminv1.PurgeRoutesResponse, error) {
 	g.note("purge")
 	return &adminv1.PurgeRoutesResponse{Led: !g.standsBy, Left: g.left}, nil
+}
+
+func (g *gateway) RegisterVtep(_ context.Context, r *adminv1.RegisterVtepRequest) (*adminv1.RegisterVtepResponse, error) {
+	g.note(fmt.Sprint("register ", r.GetName(), " ", r.GetIp(), " ", r.GetPodCidrs()))
+	v := &vtepsv1.Vtep{Node: "registered/" + r.GetName(), State: vtepsv1.State_STATE_ADMITTED, PodCidrs: r.GetPodCidrs()}
+	switch r.GetName() {
+	case "late":
+		v.State, v.Reason = vtepsv1.State_STATE_QUARANTINED, "held by node a"
+	case "part":
+		v.PodCidrs, v.Reason = r.GetPodCidrs()[:1], "10.0.0.0/24 is the VPC's"
+	}
+	return &adminv1.RegisterVtepResponse{Vtep: v}, nil
+}
+
+func (g *gateway) DeregisterVtep(_ context.Context, r *adminv1.DeregisterVtepRequest) (*adminv1.DeregisterVtepResponse, error) {
+	g.note("deregister " + r.GetName())
+	if r.GetName() == "never" {
+		return nil, passedOn(codes.NotFound, "vtep-registry", "no VTEP of that name is registered")
+	}
+	return &adminv1.DeregisterVtepResponse{}, nil
+}
+
+func (g *gateway) GetPublication(context.Context, *adminv1.GetPublicationRequest) (*adminv1.GetPublicationResponse, error) {
+	g.note("publication")
+	return &adminv1.GetPublicationResponse{Publication: &vtepsv1.GetPublicationResponse{
+		Mode: vtepsv1.Mode_MODE_PUBLISHED, ApiVersion: "cilium.io/v2", Object: "hybrid-gateway", Epoch: 7,
+	}}, nil
+}
+
+// passedOn is an error of a service as admin passes it on.
+func passedOn(code codes.Code, service, message string) error {
+	s, err := status.New(code, service+": "+message).WithDetails(&adminv1.Forwarding{Service: service})
+	if err != nil {
+		return err
+	}
+	return s.Err()
 }
 
 func (g *gateway) GetIamPolicy(context.Context, *adminv1.GetIamPolicyRequest) (*adminv1.GetIamPolicyResponse, error) {

@@ -24,7 +24,7 @@ import (
 type flags struct {
 	Status    statusFlags   `cmd:"" help:"Show the state of a gateway: leadership, streams, tunnel, VTEPs, routes."`
 	Routes    routesFlags   `cmd:"" help:"Show the routes, or take one over that is in conflict."`
-	Vteps     listFlags     `cmd:"" help:"Show the remote VTEPs, and why those are quarantined that are."`
+	Vteps     vtepsFlags    `cmd:"" help:"Show the remote VTEPs and what Cilium is told; register those that are no Kubernetes nodes."`
 	Transfer  transferFlags `cmd:"" help:"Hand the leadership from the gateway to another one, and wait until that one's routes are in place."`
 	Purge     purgeFlags    `cmd:"" help:"Remove the gateways' routes and prefix lists, for an uninstall. The gateway makes none until its route-sync is started again."`
 	IAMPolicy readFlags     `cmd:"" name:"iam-policy" help:"Print the least IAM policy that the gateway's role needs."`
@@ -146,7 +146,7 @@ func run(ctx context.Context, command []string, f flags, std streams) error {
 			return s.show(ctx, f.Routes.List, render.Routes, routesOf)
 		})
 	case "vteps":
-		return call(f.Vteps.connection, std, func(s session) error { return s.show(ctx, f.Vteps, render.Vteps, vtepsOf) })
+		return runVteps(ctx, command[1], f.Vteps, std)
 	case "transfer":
 		return call(f.Transfer.connection, std, func(s session) error { return s.transfer(ctx, f.Transfer) })
 	case "purge":
@@ -158,6 +158,18 @@ func run(ctx context.Context, command []string, f flags, std streams) error {
 		return err
 	}
 	return fmt.Errorf("no such command: %s", strings.Join(command, " "))
+}
+
+func runVteps(ctx context.Context, command string, f vtepsFlags, std streams) error {
+	switch command {
+	case "register":
+		return call(f.Register.connection, std, func(s session) error { return s.register(ctx, f.Register) })
+	case "deregister":
+		return call(f.Deregister.connection, std, func(s session) error { return s.deregister(ctx, f.Deregister) })
+	case "publication":
+		return call(f.Publication.connection, std, func(s session) error { return s.publication(ctx, f.Publication) })
+	}
+	return call(f.List.connection, std, func(s session) error { return s.show(ctx, f.List, render.Vteps, vtepsOf) })
 }
 
 // call connects and has f use the connection.

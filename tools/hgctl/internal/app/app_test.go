@@ -169,7 +169,7 @@ func (w *world) hgctl(args ...string) (code int, out, errOut string) {
 	var o, e bytes.Buffer
 	if len(args) > 0 && args[0] != "version" {
 		command := 1
-		if args[0] == "routes" && len(args) > 1 && args[1] == "adopt" {
+		if (args[0] == "routes" || args[0] == "vteps") && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
 			command = 2
 		}
 		args = slices.Concat(args[:command], w.flags, args[command:])

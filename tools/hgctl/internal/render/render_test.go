@@ -23,6 +23,24 @@ var rewrite = flag.Bool("rewrite", false, "write what is rendered into testdata"
 
 var now = timestamppb.New(time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC))
 
+func TestPublication(t *testing.T) {
+	for name, p := range map[string]*vtepsv1.GetPublicationResponse{
+		"published": {
+			Mode: vtepsv1.Mode_MODE_PUBLISHED, ApiVersion: "cilium.io/v2alpha1", Object: "hybrid-gateway", Epoch: 7,
+			Endpoints: []*vtepsv1.EndpointStatus{{Node: "node1", Endpoint: "vpc-gateway", Synced: true}, {Node: "node2", Endpoint: "vpc-gateway", Error: "no\x1b[31m"}},
+			Problems:  []string{"another CiliumVTEPConfig claims 10.0.0.0/16"},
+		},
+		"nocrd":     {Mode: vtepsv1.Mode_MODE_PUBLISHED},
+		"unwritten": {Mode: vtepsv1.Mode_MODE_PUBLISHED, ApiVersion: "cilium.io/v2", Object: "hybrid-gateway"},
+		"floating": {
+			Mode: vtepsv1.Mode_MODE_FLOATING, Problems: []string{"vtep-mask is \"\""}, NodesBehind: []string{"node1", "node2"},
+			CiliumSettings: "# Values\nvtep:\n  enabled: true\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) { golden(t, name, func(w io.Writer) error { return render.Publication(w, p) }) })
+	}
+}
+
 func TestTable(t *testing.T) {
 	for name, r := range map[string]struct {
 		write  func(io.Writer, *adminv1.Status) error
@@ -35,24 +53,30 @@ func TestTable(t *testing.T) {
 		"vteps":    {render.Vteps, troubled()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var got strings.Builder
-			if err := r.write(&got, r.status); err != nil {
-				t.Fatal(err)
-			}
-			golden := "testdata/" + name + ".txt"
-			if *rewrite {
-				if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got.String() != string(want) {
-				t.Errorf("got:\n%s\nwant:\n%s", got.String(), want)
-			}
+			golden(t, name, func(w io.Writer) error { return r.write(w, r.status) })
 		})
+	}
+}
+
+// golden is that what is written stands in testdata.
+func golden(t *testing.T, name string, write func(io.Writer) error) {
+	t.Helper()
+	var got strings.Builder
+	if err := write(&got); err != nil {
+		t.Fatal(err)
+	}
+	file := "testdata/" + name + ".txt"
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", got.String(), want)
 	}
 }
 
