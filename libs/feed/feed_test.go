@@ -188,6 +188,39 @@ func followThroughFaults(t *testing.T, seed uint64) {
 	}
 }
 
+// Each receiver gets every update, also when another one takes its time.
+func TestFollowForSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := synced(8)
+		log.Set(t.Context(), "a", 1)
+		first, second := make(chan feed.Update[int], 8), make(chan feed.Update[int])
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() {
+			ended <- feed.Follow(ctx, func(ctx context.Context, from feed.Position) (feed.Receiver[int], error) {
+				sub, err := log.Subscribe(ctx, from)
+				return reader{ctx, sub}, err
+			}, first, second)
+		}()
+		for _, updates := range []chan feed.Update[int]{first, second} {
+			if u := <-updates; u.Snapshot["a"] != 1 {
+				t.Errorf("got %+v", u)
+			}
+		}
+		log.Set(t.Context(), "a", 2)
+		synctest.Wait()
+		for _, updates := range []chan feed.Update[int]{second, first} {
+			if u := <-updates; u.Change == nil || u.Change.Value != 2 {
+				t.Errorf("got %+v", u)
+			}
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestFollowDistrustsGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := func(r uint64) feed.Position { return feed.Position{Instance: "i", Revision: r} }

@@ -40,8 +40,9 @@ type Update[V any] struct {
 // stream that breaks, or whose revisions have a gap, is opened again with
 // exponential back-off from 20 ms to 1 s, after the last position if the server
 // still has it. Sending blocks: a receiver that does not keep up slows only its own
-// stream. The returned error is ctx's.
-func Follow[V any](ctx context.Context, open Source[V], updates chan<- Update[V]) error {
+// stream. Each of several receivers gets every update, in turn, and a Snapshot is the same map
+// for all of them. The returned error is ctx's.
+func Follow[V any](ctx context.Context, open Source[V], updates ...chan<- Update[V]) error {
 	f := follower[V]{open: open, updates: updates}
 	wait := &backoff.ExponentialBackOff{
 		InitialInterval:     20 * time.Millisecond,
@@ -76,7 +77,7 @@ func Follow[V any](ctx context.Context, open Source[V], updates chan<- Update[V]
 
 type follower[V any] struct {
 	open    Source[V]
-	updates chan<- Update[V]
+	updates []chan<- Update[V]
 	last    Position
 }
 
@@ -130,10 +131,12 @@ func (f *follower[V]) read(ctx context.Context) (caughtUp bool, err error) {
 }
 
 func (f *follower[V]) send(ctx context.Context, u Update[V]) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case f.updates <- u:
-		return nil
+	for _, receiver := range f.updates {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case receiver <- u:
+		}
 	}
+	return nil
 }

@@ -24,8 +24,8 @@ import (
 type RoutesServer struct {
 	routesv1.UnimplementedRoutesServiceServer
 	Log *feed.Log[syncer.Item]
-	// Loop is what carries requests out; nil as long as it is not known who this gateway is.
-	Loop func() *syncer.Loop
+	// Shards carry requests out; nil as long as it is not known who this gateway is.
+	Shards func() *syncer.Shards
 }
 
 // Adopt implements RoutesService.
@@ -34,11 +34,11 @@ func (s *RoutesServer) Adopt(ctx context.Context, r *routesv1.AdoptRequest) (*ro
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	loop := s.Loop()
-	if loop == nil {
+	shards := s.Shards()
+	if shards == nil {
 		return nil, errEarly
 	}
-	if err := loop.Adopt(ctx, plan.Key{Table: r.GetTableId(), Destination: destination}); err != nil {
+	if err := shards.Adopt(ctx, plan.Key{Table: r.GetTableId(), Destination: destination}); err != nil {
 		return nil, failure(ctx, codes.FailedPrecondition, err)
 	}
 	return &routesv1.AdoptResponse{}, nil
@@ -46,11 +46,11 @@ func (s *RoutesServer) Adopt(ctx context.Context, r *routesv1.AdoptRequest) (*ro
 
 // Purge implements RoutesService.
 func (s *RoutesServer) Purge(ctx context.Context, _ *routesv1.PurgeRequest) (*routesv1.PurgeResponse, error) {
-	loop := s.Loop()
-	if loop == nil {
+	shards := s.Shards()
+	if shards == nil {
 		return nil, errEarly
 	}
-	purged, err := loop.Purge(ctx)
+	purged, err := shards.Purge(ctx)
 	if err != nil {
 		return nil, failure(ctx, codes.Unavailable, err)
 	}
@@ -59,11 +59,11 @@ func (s *RoutesServer) Purge(ctx context.Context, _ *routesv1.PurgeRequest) (*ro
 
 // Policy implements RoutesService.
 func (s *RoutesServer) Policy(ctx context.Context, _ *routesv1.PolicyRequest) (*routesv1.PolicyResponse, error) {
-	loop := s.Loop()
-	if loop == nil {
+	shards := s.Shards()
+	if shards == nil {
 		return nil, errEarly
 	}
-	document, err := loop.Policy(ctx)
+	document, err := shards.Policy(ctx)
 	if err != nil {
 		return nil, failure(ctx, codes.Unavailable, err)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"google.golang.org/grpc"
 
-	"github.com/hybridgateway/gateway/libs/boottime"
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/telemetry"
@@ -26,7 +25,7 @@ import (
 )
 
 const (
-	// parallel is how many routes are written at once.
+	// parallel is how many routes of a shard are written at once.
 	parallel = 64
 	// queue is how many leadership events wait for the loop.
 	queue = 16
@@ -64,46 +63,35 @@ func keepRoutes(ctx context.Context, c config.Config, election grpc.ClientConnIn
 	if err != nil {
 		return err
 	}
-	client, err := ec2.Open(ctx, ec2.Options{
-		Region:   identity.Region,
-		Parallel: parallel,
-		Tracer:   t.Tracer,
-		Log:      t.Log,
-		OnCall: func(action string, outcome plan.Outcome) {
-			m.Called(action, outcome, action != plan.DescribeNetworkInterfaces && !strings.HasSuffix(action, ec2.DryRun))
-		},
-	})
-	if err != nil {
-		return err
+	clients := make([]*ec2.Client, len(c.Plans()))
+	for i := range clients {
+		if clients[i], err = ec2.Open(ctx, ec2.Options{
+			Region:   identity.Region,
+			Parallel: parallel,
+			Tracer:   t.Tracer,
+			Log:      t.Log,
+			OnCall: func(action string, outcome plan.Outcome) {
+				m.Called(action, outcome, action != plan.DescribeNetworkInterfaces && !strings.HasSuffix(action, ec2.DryRun))
+			},
+		}); err != nil {
+			return err
+		}
+		defer clients[i].Close()
 	}
-	defer client.Close()
-	planned := c.Plan()
-	planned.Interface, planned.Region, planned.Parallel = identity.Interface, identity.Region, parallel
-	loop := syncer.New(ctx, syncer.Config{
-		Plan:     planned,
-		Self:     syncer.Interface{ID: identity.Interface, Region: identity.Region, Zone: identity.Zone},
-		EC2:      client,
-		Now:      boottime.Now,
-		Publish:  s.log.Set,
-		Retract:  s.log.Delete,
-		Readable: s.readable,
-		Log:      t.Log,
-		Tracer:   t.Tracer,
-		Metrics:  m,
-	})
+	shards, leadership := newShards(ctx, c, identity, clients, s, t, m)
 	s.log.MarkSynced()
-	s.loop.Store(loop)
+	s.shards.Store(shards)
 
-	updates := make(chan feed.Update[plan.Leadership], queue)
 	skipped := func(key string, err error) {
 		t.Log.Warn("leadership event cannot be read, skipped", telemetry.KeyShard, key, telemetry.KeyError, err)
 	}
-	return daemon.RunTasks(ctx,
-		daemon.Task{Name: "leadership stream", Run: func(ctx context.Context) error {
-			return feed.Follow(ctx, api.Leadership(election, skipped), updates)
-		}},
-		daemon.Task{Name: "loop", Run: func(ctx context.Context) error { return loop.Run(ctx, updates) }},
-	)
+	tasks := []daemon.Task{{Name: "leadership stream", Run: func(ctx context.Context) error {
+		return feed.Follow(ctx, api.Leadership(election, skipped), leadership.in...)
+	}}}
+	for i, loop := range shards.Loops {
+		tasks = append(tasks, daemon.Task{Name: "loop", Run: func(ctx context.Context) error { return loop.Run(ctx, leadership.out[i]) }})
+	}
+	return daemon.RunTasks(ctx, tasks...)
 }
 
 // identify asks until it knows who this gateway is.
@@ -130,16 +118,20 @@ func identify(ctx context.Context, c config.Config, s *server, t *telemetry.Tele
 type server struct {
 	*daemon.Server
 	log *feed.Log[syncer.Item]
-	// loop is there once it is known who this gateway is.
-	loop atomic.Pointer[syncer.Loop]
+	// shards are there once it is known who this gateway is.
+	shards atomic.Pointer[syncer.Shards]
 
 	mu     sync.Mutex
 	reason error // why the service is not ready; nil when it is
+	// unread has the shards whose tables have not been read yet.
+	unread map[string]bool
+	// lacking counts the shards that miss a permission, by the key of its item.
+	lacking map[string]int
 }
 
 func newServer() *server {
-	s := &server{Server: daemon.NewServer(), log: feed.NewLog[syncer.Item](history), reason: errors.New("starting")}
-	routesv1.RegisterRoutesServiceServer(s.Server, &api.RoutesServer{Log: s.log, Loop: s.loop.Load})
+	s := &server{Server: daemon.NewServer(), log: feed.NewLog[syncer.Item](history), reason: errors.New("starting"), unread: map[string]bool{}, lacking: map[string]int{}}
+	routesv1.RegisterRoutesServiceServer(s.Server, &api.RoutesServer{Log: s.log, Shards: s.shards.Load})
 	return s
 }
 
@@ -150,19 +142,51 @@ func (s *server) waitFor(err error) {
 	s.reason = err
 }
 
-// readable notes how a read of the route tables ended. The service is ready from the first that succeeded;
-// later failures are told by metrics, for what is in place stays there.
-func (s *server) readable(failure string) {
+// awaitRead notes that the service is not ready before the tables of a shard have been read.
+func (s *server) awaitRead(shard string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.reason == nil:
-	case failure != "":
+	s.unread[shard] = true
+}
+
+// readable notes how a read of a shard's route tables ended. The service is ready from the moment when those of all
+// shards have been read; later failures are told by metrics, for what is in place stays there.
+func (s *server) readable(shard, failure string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reason == nil {
+		return
+	}
+	if failure != "" {
 		s.reason = fmt.Errorf("the route tables have not been read yet: %s", failure)
-	default:
+		return
+	}
+	delete(s.unread, shard)
+	if len(s.unread) == 0 {
 		s.reason = nil
 		s.SetServing(true)
 	}
+}
+
+// publish tells an item's new value. Shards may miss the same permission.
+func (s *server) publish(ctx context.Context, key string, item syncer.Item) {
+	if _, ok := item.(syncer.Permission); ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lacking[key]++
+	}
+	s.log.Set(ctx, key, item)
+}
+
+// retract tells that an item is no more, once no shard has it.
+func (s *server) retract(ctx context.Context, key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lacking[key]--; s.lacking[key] > 0 {
+		return
+	}
+	delete(s.lacking, key)
+	s.log.Delete(ctx, key)
 }
 
 func (s *server) ready() error {

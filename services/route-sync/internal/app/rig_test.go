@@ -277,13 +277,18 @@ func (r *rig) lead(epoch uint64, eni string, valid time.Duration) {
 }
 
 func (r *rig) leadIn(ctx context.Context, epoch uint64, eni string, valid time.Duration) {
-	l := &leadershipv1.Leadership{Shard: "default", Epoch: epoch, Holder: &leadershipv1.Gateway{Id: "gw", EniId: eni}, Role: leadershipv1.Role_ROLE_STANDBY}
+	r.leadShard(ctx, "default", epoch, eni, valid)
+	r.election.log.MarkSynced()
+}
+
+// leadShard is lead for one of several shards.
+func (r *rig) leadShard(ctx context.Context, shard string, epoch uint64, eni string, valid time.Duration) {
+	l := &leadershipv1.Leadership{Shard: shard, Epoch: epoch, Holder: &leadershipv1.Gateway{Id: "gw", EniId: eni}, Role: leadershipv1.Role_ROLE_STANDBY}
 	if eni == "eni-a" {
 		l.Role = leadershipv1.Role_ROLE_ACTIVE
 		l.ValidUntilBoottime = int64(boottime.Now() + valid)
 	}
-	r.election.log.Set(ctx, "default", l)
-	r.election.log.MarkSynced()
+	r.election.log.Set(ctx, shard, l)
 }
 
 // targets counts what the routes of all tables to the pod networks point to.

@@ -37,21 +37,21 @@ const remove = "remove"
 // Config is what route-sync is told.
 type Config struct {
 	daemon.Common
-	RouteTables       []RouteTable  `name:"route-tables" required:"" help:"Route tables of the VPC whose traffic to the pod networks goes through the gateway." placeholder:"rtb-ID"`
+	RouteTables       []RouteTable  `name:"route-tables" required:"" help:"Route tables of the VPC whose traffic to the pod networks goes through the gateway. Each belongs to the shard of the leadership that is named before it, or else to that of --shard." placeholder:"[SHARD=]rtb-ID"`
 	PodCIDRs          []PodCIDR     `name:"pod-cidrs" required:"" help:"Pod networks on the premises: the destinations of the routes. Fewer and larger ones make a faster takeover." placeholder:"CIDR"`
 	ENI               Interface     `name:"eni" help:"This gateway's network interface, the target of the routes. When not given: the primary interface of the instance, from the instance metadata service." placeholder:"eni-ID"`
 	Region            string        `help:"AWS region of the route tables. When not given: what the AWS SDK finds (AWS_REGION, profile), else the instance metadata service." placeholder:"NAME"`
 	Zone              string        `help:"Availability zone of this gateway. When not given: from the instance metadata service." placeholder:"NAME"`
 	GatewayENIs       []Interface   `name:"gateway-enis" help:"Further network interfaces that are gateways', so that routes to them may be replaced. Not needed for those tagged eks-hybrid-nodes-gateway=true, nor for gateways that hold the record while this one runs." placeholder:"eni-ID"`
 	ReconcileInterval time.Duration `help:"Time between two reads of the route tables; drift is repaired within it, or within twice as long after many takeovers in a row. From 1s to 5m." default:"10s" placeholder:"DURATION"`
-	Shard             string        `help:"Leadership shard that the route tables belong to." default:"default" placeholder:"NAME"`
+	Shard             string        `help:"Leadership shard of the route tables that name none." default:"default" placeholder:"NAME"`
 
 	PrefixLists      []PrefixList `name:"prefix-list" help:"Managed prefix lists with the pod networks, kept by you: each table gets one route to each list instead of one per network. A network that no list contains gets a route of its own." placeholder:"pl-ID"`
 	ManagePrefixList bool         `help:"Make a prefix list with the pod networks, one per address family, and keep it in step: a takeover is one call per table then."`
-	PrefixListName   string       `help:"Name of the prefix list of --manage-prefix-list, to which -ipv4 or -ipv6 is appended. Default: eks-hybrid-gateway-SHARD- and a hash of --route-tables. Set it when two installations share all their tables." placeholder:"NAME"`
+	PrefixListName   string       `help:"Name of the prefix list of --manage-prefix-list, to which -ipv4 or -ipv6 is appended. Default: eks-hybrid-gateway-SHARD- and a hash of the shard's --route-tables. Set it when two installations share all their tables." placeholder:"NAME"`
 
 	FloatingVTEP   Floating     `name:"floating-vtep" help:"Address outside of the VPC, as a /32, that every gateway carries as its VTEP: it is routed to the active gateway as well." placeholder:"ADDR/32"`
-	FloatingTables []RouteTable `name:"floating-vtep-route-tables" help:"Route tables of --floating-vtep: those through which packets from the premises enter the VPC. Default: --route-tables." placeholder:"rtb-ID"`
+	FloatingTables []RouteTable `name:"floating-vtep-route-tables" help:"Route tables of --floating-vtep: those through which packets from the premises enter the VPC. Default: --route-tables." placeholder:"[SHARD=]rtb-ID"`
 
 	AdoptRoutes           bool   `help:"Take over routes to exactly a pod network that point to something that is not a gateway."`
 	ManageSourceDestCheck bool   `help:"Switch the source/destination check of this gateway's interface off when this gateway leads."`
@@ -73,22 +73,19 @@ func (c *Config) Validate() error {
 	if c.ReconcileInterval < minInterval || c.ReconcileInterval > maxInterval {
 		return fmt.Errorf("--reconcile-interval=%s: want a duration from %s to %s", c.ReconcileInterval, minInterval, maxInterval)
 	}
-	if c.Shard == "" {
-		return fmt.Errorf("--shard=%q: want a name, such as default", c.Shard)
-	}
 	if len(c.RouteTables) == 0 {
 		return errors.New("--route-tables is empty: want the id of at least one route table, such as rtb-0123456789abcdef0")
 	}
 	if len(c.PodCIDRs) == 0 {
 		return errors.New("--pod-cidrs is empty: want at least one pod network, such as 100.64.0.0/16")
 	}
-	if t, twice := repeated(c.RouteTables); twice {
+	if t, twice := repeated(ids(c.RouteTables)); twice {
 		return fmt.Errorf("--route-tables names %s twice: want each table once", t)
 	}
 	if p, twice := repeated(c.PodCIDRs); twice {
 		return fmt.Errorf("--pod-cidrs names %s twice: want each network once", p)
 	}
-	return errors.Join(c.validateLists(), c.validateFloating(), c.validateBucket())
+	return errors.Join(c.validateShards(), c.validateLists(), c.validateFloating(), c.validateBucket())
 }
 
 func (c *Config) validateLists() error {
@@ -108,7 +105,7 @@ func (c *Config) validateLists() error {
 }
 
 func (c *Config) validateFloating() error {
-	t, twice := repeated(c.FloatingTables)
+	t, twice := repeated(ids(c.FloatingTables))
 	switch {
 	case twice:
 		return fmt.Errorf("--floating-vtep-route-tables names %s twice: want each table once", t)
@@ -133,11 +130,11 @@ func (c *Config) validateBucket() error {
 	return nil
 }
 
-// Plan is what the plan needs to know, but for what is found out about this gateway.
+// Plan is what a plan for all tables together needs to know, but for what is found out about this gateway.
 func (c *Config) Plan() plan.Config {
 	p := plan.Config{
 		Shard:        c.Shard,
-		Tables:       texts(c.RouteTables),
+		Tables:       ids(c.RouteTables),
 		Destinations: c.destinations(),
 		Lists:        plan.Lists{IDs: texts(c.PrefixLists)},
 		Gateways:     texts(c.GatewayENIs),
@@ -151,7 +148,7 @@ func (c *Config) Plan() plan.Config {
 		p.Lists.Managed = cmp.Or(c.PrefixListName, c.defaultListName())
 	}
 	if c.FloatingVTEP.IsValid() {
-		p.Floating, p.FloatingTables = c.FloatingVTEP.Prefix, texts(c.FloatingTables)
+		p.Floating, p.FloatingTables = c.FloatingVTEP.Prefix, ids(c.FloatingTables)
 		if len(p.FloatingTables) == 0 {
 			p.FloatingTables = p.Tables
 		}
@@ -161,7 +158,7 @@ func (c *Config) Plan() plan.Config {
 
 // defaultListName tells installations apart that look after different tables.
 func (c *Config) defaultListName() string {
-	tables := texts(c.RouteTables)
+	tables := ids(c.RouteTables)
 	slices.Sort(tables)
 	sum := sha256.Sum256([]byte(strings.Join(tables, ",")))
 	return "eks-hybrid-gateway-" + c.Shard + "-" + hex.EncodeToString(sum[:4])
@@ -194,15 +191,6 @@ func texts[T ~string](values []T) []string {
 		texts[i] = string(v)
 	}
 	return texts
-}
-
-// RouteTable is the id of a route table.
-type RouteTable string
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (t *RouteTable) UnmarshalText(text []byte) error {
-	*t = RouteTable(text)
-	return checkID("rtb-", "the id of a route table such as rtb-0123456789abcdef0", text)
 }
 
 // Interface is the id of a network interface. The zero Interface is "not given".

@@ -70,6 +70,12 @@ func TestBadFlags(t *testing.T) {
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --reconcile-interval=1ms", "--reconcile-interval=1ms: want a duration from 1s to 5m0s"},
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --reconcile-interval=often", "--reconcile-interval"},
 		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --shard=", "--shard"},
+		{"--route-tables=rtb-1 --pod-cidrs=100.64.0.0/16 --shard=Zone", `--shard="Zone": want a name`},
+		{"--route-tables=Zone=rtb-1 --pod-cidrs=100.64.0.0/16", `"Zone=rtb-1": want a shard`},
+		{"--route-tables=a=vpc-1 --pod-cidrs=100.64.0.0/16", `"vpc-1": want the id of a route table`},
+		{"--route-tables=a=rtb-1,b=rtb-1 --pod-cidrs=100.64.0.0/16", "--route-tables names rtb-1 twice"},
+		{"--route-tables=a=rtb-1 --pod-cidrs=100.64.0.0/16 --floating-vtep=198.18.0.10/32 --floating-vtep-route-tables=b=rtb-2", `names shard "b"`},
+		{"--route-tables=a=rtb-1,b=rtb-2 --pod-cidrs=100.64.0.0/16 --manage-prefix-list --prefix-list-name=x", "--prefix-list-name names one list"},
 	} {
 		_, err := Parse(strings.Fields(c.args), io.Discard)
 		var usage *cli.UsageError
@@ -97,5 +103,35 @@ func TestPlan(t *testing.T) {
 	if !reflect.DeepEqual(p.Lists.IDs, []string{"pl-1", "pl-2"}) || p.Lists.Managed != "" || !reflect.DeepEqual(p.FloatingTables, []string{"rtb-9"}) ||
 		!p.RemoveLast || p.Bucket.Burst != 0 || len(p.Destinations) != 2 {
 		t.Errorf("got %+v", p)
+	}
+}
+
+func TestPlansOfShards(t *testing.T) {
+	c, err := Parse([]string{"--pod-cidrs=100.64.0.0/16", "--route-tables=zone-a=rtb-1,rtb-2,zone-b=rtb-3,zone-a=rtb-4", "--shard=main", "--write-burst=30",
+		"--write-rate=6", "--manage-prefix-list", "--floating-vtep=198.18.0.10/32", "--floating-vtep-route-tables=zone-b=rtb-9"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for i, want := range []struct {
+		shard            string
+		tables, floating []string
+	}{
+		{"zone-a", []string{"rtb-1", "rtb-4"}, nil},
+		{"main", []string{"rtb-2"}, nil},
+		{"zone-b", []string{"rtb-3"}, []string{"rtb-9"}},
+	} {
+		p := c.Plans()[i]
+		if p.Shard != want.shard || !reflect.DeepEqual(p.Tables, want.tables) || !reflect.DeepEqual(p.FloatingTables, want.floating) ||
+			p.Floating.IsValid() != (want.floating != nil) || p.Bucket.Burst != 10 || p.Bucket.PerSecond != 2 {
+			t.Errorf("got %+v, want %+v", p, want)
+		}
+		names[p.Lists.Managed] = true
+	}
+	if len(c.Plans()) != 3 || len(names) != 3 {
+		t.Errorf("%d plans with the lists %v", len(c.Plans()), names)
+	}
+	if whole := c.Plan(); len(whole.AllTables()) != 5 {
+		t.Errorf("all tables are %v", whole.AllTables())
 	}
 }

@@ -297,8 +297,8 @@ func (s *State) Converged() uint64 {
 	return 0
 }
 
-// Policy prints the least IAM policy that the gateway's role needs.
-func (s *State) Policy() string { return Policy(s.config, s.account) }
+// Policy prints the least IAM policy for a configuration, in the account of this one's tables.
+func (s *State) Policy(c Config) string { return Policy(c, s.account) }
 
 // Wanted is how many routes are wanted.
 func (s *State) Wanted() int { return s.wantedCount }

@@ -24,9 +24,9 @@ func (l *Loop) Adopt(ctx context.Context, k plan.Key) error {
 	return errors.Join(err, failure)
 }
 
-// Policy prints the least IAM policy that the gateway's role needs.
-func (l *Loop) Policy(ctx context.Context) (document string, err error) {
-	err = l.ask(ctx, func() { document = l.state.Policy() })
+// Policy prints the least IAM policy that the gateway's role needs for a configuration.
+func (l *Loop) Policy(ctx context.Context, c plan.Config) (document string, err error) {
+	err = l.ask(ctx, func() { document = l.state.Policy(c) })
 	return document, err
 }
 
