@@ -86,7 +86,12 @@ func (d *demo) probes(ctx context.Context) (*probe.Pair, error) {
 // StartProbes begins a probe in each direction between an EC2 pod and a pod of
 // the first node.
 func StartProbes(ctx context.Context, l *lab.Lab, interval time.Duration) (*probe.Pair, error) {
-	m, err := l.World.Machine("ec2-1")
+	return StartProbesOf(ctx, l, "ec2-1", interval)
+}
+
+// StartProbesOf is StartProbes with the EC2 pod of a name.
+func StartProbesOf(ctx context.Context, l *lab.Lab, machine string, interval time.Duration) (*probe.Pair, error) {
+	m, err := l.World.Machine(machine)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (o Operator) dial(g *Gateway) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// Role is a gateway's part in the default shard, as its status tells it.
+// Role is a gateway's part in a shard, as its status tells it.
 type Role struct {
 	Active    bool
 	Standby   bool
@@ -81,16 +81,25 @@ type Role struct {
 	Holder    string
 }
 
-// RoleIn reads a status.
+// RoleIn reads a status for the first shard, which is the only one by default.
 func RoleIn(s *adminv1.Status) Role {
 	for _, shard := range s.GetShards() {
-		l := shard.GetLeadership()
-		return Role{
-			Active:    l.GetRole() == leadershipv1.Role_ROLE_ACTIVE,
-			Standby:   l.GetRole() == leadershipv1.Role_ROLE_STANDBY,
-			Converged: l.GetHolderConverged(),
-			Epoch:     l.GetEpoch(),
-			Holder:    l.GetHolder().GetId(),
+		return RoleInShard(s, shard.GetLeadership().GetShard())
+	}
+	return Role{}
+}
+
+// RoleInShard reads a status for one of several shards.
+func RoleInShard(s *adminv1.Status, name string) Role {
+	for _, shard := range s.GetShards() {
+		if l := shard.GetLeadership(); l.GetShard() == name {
+			return Role{
+				Active:    l.GetRole() == leadershipv1.Role_ROLE_ACTIVE,
+				Standby:   l.GetRole() == leadershipv1.Role_ROLE_STANDBY,
+				Converged: l.GetHolderConverged(),
+				Epoch:     l.GetEpoch(),
+				Holder:    l.GetHolder().GetId(),
+			}
 		}
 	}
 	return Role{}

@@ -93,7 +93,7 @@ func (l *Lab) Health(ctx context.Context) (*Health, error) {
 			return nil, fmt.Errorf("gateway %s takes %q for the holder in epoch %d, not %s in %d", name, r.Holder, r.Epoch, h.Active.Name, h.Epoch)
 		}
 	}
-	return h, errors.Join(l.checkRoutes(h.Active), l.checkNodes(h.Active))
+	return h, errors.Join(l.checkRoutes(h.Active, l.World.RouteTables()), l.checkNodes(h.Active))
 }
 
 // checkGateway tells what is wrong with one gateway, whoever leads.
@@ -134,14 +134,14 @@ func (l *Lab) checkGateway(g *gateway.Gateway, s *adminv1.Status) error {
 	return g.Failure()
 }
 
-// checkRoutes tells which route at EC2 does not lead to the gateway.
-func (l *Lab) checkRoutes(active *gateway.Gateway) error {
+// checkRoutes tells which route of the tables at EC2 does not lead to the gateway.
+func (l *Lab) checkRoutes(active *gateway.Gateway, tables []string) error {
 	m, err := l.World.Machine(active.Name)
 	if err != nil {
 		return err
 	}
 	snapshot := l.EC2.Snapshot()
-	for _, id := range l.World.RouteTables() {
+	for _, id := range tables {
 		table, ok := snapshot.Table(id)
 		if !ok {
 			return fmt.Errorf("no route table %s", id)

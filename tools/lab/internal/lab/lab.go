@@ -131,11 +131,15 @@ func (l *Lab) startCluster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	manifests, err := l.manifests()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	l.Cluster, err = cluster.Start(ctx, cluster.Config{
 		Host: h, Listen: netip.AddrPortFrom(m.IP, 6443), Dir: filepath.Join(l.Options.Dir, "controlplane"),
-		Log: filepath.Join(l.LogDir(), "controlplane.log"), BinDir: l.Options.BinDir, Manifests: []string{l.Options.Manifests},
+		Log: filepath.Join(l.LogDir(), "controlplane.log"), BinDir: l.Options.BinDir, Manifests: manifests,
 	})
 	return err
 }
@@ -151,10 +155,12 @@ func (l *Lab) prepareGateways() error {
 	if err != nil {
 		return err
 	}
-	record, err := l.recordArgs()
+	election, err := l.recordArgs()
 	if err != nil {
 		return err
 	}
+	shards, registry := l.shardArgs()
+	election = append(election, shards...)
 	for _, m := range l.World.Gateways() {
 		h, err := l.Host(m.Name)
 		if err != nil {
@@ -164,7 +170,7 @@ func (l *Lab) prepareGateways() error {
 			Name: m.Name, Host: h, NodeIP: m.IP,
 			Dir: filepath.Join(l.Options.Dir, m.Name), LogDir: filepath.Join(l.LogDir(), m.Name), BinDir: l.Options.BinDir,
 			OTLPEndpoint: l.endpoints.otlp, EC2Endpoint: l.endpoints.ec2,
-			RouteTables: l.World.RouteTables(), GatewayENIs: enis,
+			RouteTables: l.tableArgs(), GatewayENIs: enis,
 			VPCNetworks:  []netip.Prefix{world.VPCNetwork},
 			PodNetworks:  l.World.PodNetworks(),
 			NodeNetworks: []netip.Prefix{world.RemoteNetwork},
@@ -177,7 +183,7 @@ func (l *Lab) prepareGateways() error {
 			TLSKey:             filepath.Join(l.PKIDir(), m.Name+".key"),
 			ClientCA:           l.CAFile(),
 			LogLevel:           l.Options.LogLevel,
-			ExtraArgs:          map[string][]string{gateway.Election: record},
+			ExtraArgs:          map[string][]string{gateway.Election: election, gateway.VtepRegistry: registry},
 		})
 		if err != nil {
 			return err
@@ -215,6 +221,9 @@ func (l *Lab) StartGateways(ctx context.Context) error {
 	}
 	if err := group.Wait(); err != nil {
 		return err
+	}
+	if l.Options.Sharded {
+		return l.WaitShards(ctx, l.Preferred())
 	}
 	_, err := l.WaitHealthy(ctx)
 	return err

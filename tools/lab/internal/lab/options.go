@@ -32,6 +32,9 @@ type Options struct {
 	// RouteTables of the VPC; default 3.
 	RouteTables int
 	LogLevel    string // of the services
+	// Sharded gives each zone with a gateway a shard of the leadership, which its gateway
+	// leads whenever it can. WaitShards takes the place of WaitHealthy then.
+	Sharded bool
 	// Backend is where the gateways keep the leadership record; default: Lease.
 	Backend Backend
 

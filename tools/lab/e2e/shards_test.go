@@ -1,0 +1,131 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hybridgateway/gateway/tools/lab/internal/demo"
+	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
+	"github.com/hybridgateway/gateway/tools/lab/internal/lab"
+	"github.com/hybridgateway/gateway/tools/lab/internal/probe"
+)
+
+// The lab of this test has names that are not those of the others.
+const (
+	shardsTestDir    = "/run/hgw-e2e-shards"
+	shardsTestPrefix = "hgs-"
+)
+
+// TestPrivilegedShards gives each of two zones a shard: both gateways lead one and carry
+// traffic. The node of each dies in turn, the other leads both shards, and the one that
+// comes back gets its own by transfer.
+func TestPrivilegedShards(t *testing.T) {
+	s := up(t, lab.Options{Prefix: shardsTestPrefix, Dir: shardsTestDir, Sharded: true})
+	t.Run("both lead one", s.testBothLead)
+	for _, shard := range s.Shards() {
+		t.Run("leader of "+shard.Name+" dies and returns", func(t *testing.T) { s.testShardLeaderDies(t, shard.Name) })
+	}
+}
+
+// zonePairs probe between an EC2 pod of each zone and a pod on-premises, by zone.
+func (s *suite) zonePairs(t *testing.T) map[string]*probe.Pair {
+	t.Helper()
+	pairs := map[string]*probe.Pair{}
+	for _, name := range []string{"ec2-1", "ec2-2"} {
+		m, err := s.World.Machine(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair, err := demo.StartProbesOf(t.Context(), s.Lab, name, 10*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		received(t, pair, 10)
+		pairs[m.Zone] = pair
+	}
+	return pairs
+}
+
+// testBothLead expects that what leaves a zone for the pods goes through that zone's gateway.
+func (s *suite) testBothLead(t *testing.T) {
+	leaders := s.Preferred()
+	if len(leaders) != 2 || leaders["zone-a"] == leaders["zone-b"] {
+		t.Fatalf("the leaders shall be %v, want two that differ", leaders)
+	}
+	before := s.sent(t)
+	pairs := s.zonePairs(t)
+	for _, pair := range pairs {
+		received(t, pair, 100)
+	}
+	for name, sent := range s.sent(t) {
+		if sent < before[name]+100 {
+			t.Errorf("%s has sent %d packets into the tunnel, want 100 or more", name, sent-before[name])
+		}
+	}
+	for _, pair := range pairs {
+		lostNothing(t, pair)
+	}
+}
+
+// sent is how many packets each gateway has sent into its tunnel.
+func (s *suite) sent(t *testing.T) map[string]uint64 {
+	t.Helper()
+	sent := map[string]uint64{}
+	for _, g := range s.Gateways {
+		l, err := g.Host.Link(gateway.Device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent[g.Name] = l.Attrs().Statistics.TxPackets
+	}
+	return sent
+}
+
+// testShardLeaderDies kills the node of one shard's leader, and brings it back.
+func (s *suite) testShardLeaderDies(t *testing.T, shard string) {
+	preferred := s.Preferred()
+	dead := preferred[shard]
+	var other *gateway.Gateway
+	alone := map[string]*gateway.Gateway{}
+	for _, g := range preferred {
+		if g != dead {
+			other = g
+		}
+	}
+	for name := range preferred {
+		alone[name] = other
+	}
+	pairs := s.zonePairs(t)
+	if err := demo.Die(s.Lab, dead); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WaitShards(within(t), alone); err != nil {
+		t.Fatal(err)
+	}
+	for zone, pair := range pairs {
+		received(t, pair, 20)
+		there, back := pair.Stop()
+		for _, r := range []probe.Result{there, back} {
+			t.Log(zone, r)
+			if r.Silence > demo.MaxSilence {
+				t.Errorf("%s: silent for %s, at most %s is allowed", r.Name, r.Silence, demo.MaxSilence)
+			}
+		}
+		if m, err := s.World.Machine(dead.Name); err != nil || m.Zone != zone && there.Lost > 0 {
+			t.Errorf("zone %s lost %d packets although its gateway lives (%v)", zone, there.Lost, err)
+		}
+	}
+
+	// Not a packet may be lost when its shard goes back to it.
+	pairs = s.zonePairs(t)
+	if err := demo.Revive(s.Lab, dead); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WaitShards(within(t), preferred); err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range pairs {
+		received(t, pair, 20)
+		lostNothing(t, pair)
+	}
+}
