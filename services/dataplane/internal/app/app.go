@@ -36,13 +36,13 @@ func Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer t.Stop(ctx)
-	local := c.NodeIP.Addr
-	if !local.IsValid() {
-		if local, err = kernel.DefaultAddress(); err != nil {
+	node := c.NodeIP.Addr
+	if !node.IsValid() {
+		if node, err = kernel.DefaultAddress(); err != nil {
 			return fmt.Errorf("find the node's address: %w: give it with --node-ip", err)
 		}
 	}
-	k, err := kernel.Open(kernel.Config{Device: DeviceName, Local: local, Guard: plan.GuardRules{
+	k, err := kernel.Open(kernel.Config{Device: DeviceName, Node: node, Local: c.Local(node), Guard: plan.GuardRules{
 		VNI: uint32(c.VNI), Port: uint16(c.Port), VPC: netaddr.Prefixes(c.VPCCIDRs),
 	}})
 	if err != nil {
@@ -67,7 +67,7 @@ func Run(ctx context.Context, c config.Config) error {
 	}
 	defer registry.Close()
 	server := newServer()
-	loop, err := newLoop(c, local, k, t, server.publish)
+	loop, err := newLoop(c, node, k, t, server.publish)
 	if err != nil {
 		return err
 	}
@@ -93,15 +93,17 @@ func Run(ctx context.Context, c config.Config) error {
 	return daemon.RunTasks(ctx, tasks...)
 }
 
-func newLoop(c config.Config, local netip.Addr, k *kernel.Kernel, t *telemetry.Telemetry, publish func(context.Context, tunnel.State)) (*tunnel.Loop, error) {
+func newLoop(c config.Config, node netip.Addr, k *kernel.Kernel, t *telemetry.Telemetry, publish func(context.Context, tunnel.State)) (*tunnel.Loop, error) {
 	metrics, err := tunnel.NewMetrics(t.Meter, k.Counters, k.GuardDrops)
 	if err != nil {
 		return nil, err
 	}
+	local := c.Local(node)
 	return tunnel.NewLoop(tunnel.Config{
 		Device:      plan.Device{Name: DeviceName, VNI: uint32(c.VNI), Port: uint16(c.Port), Local: local, MAC: netaddr.VTEPMAC(local)},
 		UnderlayMTU: int(c.UnderlayMTU),
-		Source:      local,
+		Carry:       c.FloatingVTEP.IsValid(),
+		Source:      node,
 		Guard:       c.Guarded(),
 		Kernel:      k,
 		Publish:     publish,

@@ -72,13 +72,23 @@ func TestPrivilegedPackets(t *testing.T) {
 
 // TestPrivilegedRestartLosesNothing: stop and start, and kill -9 and start, under a probe in both directions.
 func TestPrivilegedRestartLosesNothing(t *testing.T) {
-	w := newWorld(t)
+	t.Run("with the node's address", func(t *testing.T) { restart(t, newWorld(t)) })
+	t.Run("with one that every gateway carries", func(t *testing.T) {
+		restart(t, newWorldTo(t, floatingVTEP), "--floating-vtep="+floatingVTEP+"/32")
+	})
+}
+
+func restart(t *testing.T, w *world, args ...string) {
+	t.Helper()
 	w.registry.both(t)
-	process := w.dataplane(t)
-	w.ready(t, 2)
+	process := w.dataplane(t, args...)
+	if s, vtep := w.ready(t, 2), w.vtep; s.GetVtepIp() != vtep || s.GetMac() != netaddr.VTEPMAC(netip.MustParseAddr(vtep)).String() {
+		t.Errorf("state %v", s)
+	}
 	cloud, pod := newEcho(t, w.cloud, cloudIP), newEcho(t, w.nodes[0], podIP(1))
 	reaches(t, w.cloud, cloudIP, pod)
 	reaches(t, w.nodes[0], podIP(1), cloud)
+	reaches(t, w.gateway, gatewayIP, pod)
 	index := w.gateway.Link(t, DeviceName).Attrs().Index
 
 	down := startProbe(t, w.cloud, cloudIP, pod, time.Millisecond)
@@ -90,7 +100,7 @@ func TestPrivilegedRestartLosesNothing(t *testing.T) {
 		}
 		_ = process.Wait()
 		down.advance(t, 200) // forwarding goes on without a process
-		process = w.dataplane(t)
+		process = w.dataplane(t, args...)
 		w.ready(t, 2)
 		down.advance(t, 50)
 	}

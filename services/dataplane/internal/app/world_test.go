@@ -54,21 +54,26 @@ type world struct {
 	gateway, cloud, fabric *netnstest.Namespace
 	nodes                  []*netnstest.Namespace
 	dir                    string
+	vtep                   string // what the nodes send to
 	registry               *registry
 }
 
 const (
-	gatewayIP = "10.0.1.10"
-	cloudIP   = "10.0.2.20"
+	gatewayIP    = "10.0.1.10"
+	floatingVTEP = "198.18.0.10"
+	cloudIP      = "10.0.2.20"
 )
 
 func nodeIP(i int) string { return fmt.Sprintf("192.168.%d.1%d", i, i) }
 func podIP(i int) string  { return fmt.Sprintf("100.64.%d.10", i) }
 func podNet(i int) string { return fmt.Sprintf("100.64.%d.0/24", i) }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { t.Helper(); return newWorldTo(t, gatewayIP) }
+
+// newWorldTo is a world in which the nodes send to a certain VTEP.
+func newWorldTo(t *testing.T, vtep string) *world {
 	t.Helper()
-	w := &world{gateway: netnstest.New(t), cloud: netnstest.New(t), fabric: netnstest.New(t), dir: t.TempDir()}
+	w := &world{gateway: netnstest.New(t), cloud: netnstest.New(t), fabric: netnstest.New(t), dir: t.TempDir(), vtep: vtep}
 	w.fabric.Sysctl(t, "net/ipv4/ip_forward", "1")
 	connect := func(host *netnstest.Namespace, name, addr, router string) {
 		netnstest.Veth(t, host, "eth0", addr, w.fabric, name, router+"/24")
@@ -77,18 +82,22 @@ func newWorld(t *testing.T) *world {
 	connect(w.gateway, "gw", gatewayIP+"/24", "10.0.1.1")
 	connect(w.cloud, "cloud", cloudIP+"/24", "10.0.2.1")
 	w.fabric.Route(t, "100.64.0.0/10", gatewayIP)
+	if vtep != gatewayIP {
+		w.gateway.SetUp(t, "lo")
+		w.fabric.Route(t, vtep+"/32", gatewayIP)
+	}
 	for i := 1; i <= 2; i++ {
 		node := netnstest.New(t)
 		connect(node, fmt.Sprint("node", i), nodeIP(i)+"/24", fmt.Sprintf("192.168.%d.1", i))
-		tunnelNode(t, node, i)
+		tunnelNode(t, node, i, vtep)
 		w.nodes = append(w.nodes, node)
 	}
 	w.registry = newRegistry(t, filepath.Join(w.dir, daemon.VtepRegistry+".sock"))
 	return w
 }
 
-// tunnelNode gives a node a pod address and the way from it to the cloud.
-func tunnelNode(t *testing.T, node *netnstest.Namespace, i int) {
+// tunnelNode gives a node a pod address and the way from it to the cloud, by way of a VTEP.
+func tunnelNode(t *testing.T, node *netnstest.Namespace, i int, vtep string) {
 	t.Helper()
 	node.SetUp(t, "lo", podIP(i)+"/32")
 	mac := netaddr.VTEPMAC(netip.MustParseAddr(nodeIP(i)))
@@ -99,8 +108,8 @@ func tunnelNode(t *testing.T, node *netnstest.Namespace, i int) {
 		t.Fatal(err)
 	}
 	node.SetUp(t, "vxlan")
-	gateway := net.ParseIP(gatewayIP)
-	gatewayMAC := netaddr.VTEPMAC(netip.MustParseAddr(gatewayIP))
+	gateway := net.ParseIP(vtep)
+	gatewayMAC := netaddr.VTEPMAC(netip.MustParseAddr(vtep))
 	index := node.Link(t, "vxlan").Attrs().Index
 	rule := netlink.NewRule()
 	rule.Src, rule.Table, rule.Family = netnstest.IPNet(netip.MustParsePrefix(podNet(i))), 100, netlink.FAMILY_V4

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 
 	"github.com/hybridgateway/gateway/libs/daemon"
@@ -21,12 +22,13 @@ const (
 // Config is what the dataplane is told. The zero NodeIP is "find it".
 type Config struct {
 	daemon.Common
-	NodeIP      netaddr.IPv4         `name:"node-ip" help:"Outer source address of the tunnel, an IPv4 address of this node. When not given: the address of the interface with the default route." placeholder:"ADDR"`
-	UnderlayMTU UnderlayMTU          `name:"underlay-mtu" help:"Largest packet that the path to the hybrid nodes carries, in bytes; the tunnel's MTU is 50 less. auto: the smaller of the network interface's MTU and 1500." default:"auto" placeholder:"BYTES|auto"`
-	VNI         VNI                  `name:"vni" help:"VXLAN network identifier. Cilium takes it as the sender's identity; 2 is its 'world'." default:"2" placeholder:"N"`
-	Guard       string               `name:"guard" help:"Let out of the tunnel only what a registered node sends, from its own pod networks, to --vpc-cidrs; drop and count the rest." enum:"on,off" default:"on" placeholder:"on|off"`
-	VPCCIDRs    []netaddr.IPv4Prefix `name:"vpc-cidrs" help:"Networks of the VPC: where the guard lets packets from the hybrid nodes go. Needed unless --guard=off." placeholder:"CIDR"`
-	Port        Port                 `name:"port" help:"UDP port of the tunnel." default:"8472" placeholder:"N"`
+	NodeIP       netaddr.IPv4         `name:"node-ip" help:"IPv4 address of this node, on the network interface that the tunnel's packets take. It is the tunnel's outer source address unless --floating-vtep is given. When not given: the address of the interface with the default route." placeholder:"ADDR"`
+	FloatingVTEP netaddr.IPv4Prefix   `name:"floating-vtep" help:"Address outside of the VPC that every gateway carries, as a /32: the outer source address of the tunnel. It is put on the loopback interface unless the node has it already." placeholder:"ADDR/32"`
+	UnderlayMTU  UnderlayMTU          `name:"underlay-mtu" help:"Largest packet that the path to the hybrid nodes carries, in bytes; the tunnel's MTU is 50 less. auto: the smaller of the network interface's MTU and 1500." default:"auto" placeholder:"BYTES|auto"`
+	VNI          VNI                  `name:"vni" help:"VXLAN network identifier. Cilium takes it as the sender's identity; 2 is its 'world'." default:"2" placeholder:"N"`
+	Guard        string               `name:"guard" help:"Let out of the tunnel only what a registered node sends, from its own pod networks, to --vpc-cidrs; drop and count the rest." enum:"on,off" default:"on" placeholder:"on|off"`
+	VPCCIDRs     []netaddr.IPv4Prefix `name:"vpc-cidrs" help:"Networks of the VPC: where the guard lets packets from the hybrid nodes go. Needed unless --guard=off." placeholder:"CIDR"`
+	Port         Port                 `name:"port" help:"UDP port of the tunnel." default:"8472" placeholder:"N"`
 }
 
 // Parse reads the command line and the environment; see daemon.ParseFlags.
@@ -41,7 +43,36 @@ func (c *Config) Validate() error {
 	if c.Guarded() && len(c.VPCCIDRs) == 0 {
 		return errors.New("--vpc-cidrs is missing: the guard needs the VPC's networks; give them, or switch the guard off (--guard=off)")
 	}
+	return c.validateFloating()
+}
+
+func (c *Config) validateFloating() error {
+	vtep := c.FloatingVTEP
+	switch {
+	case !vtep.IsValid():
+		return nil
+	case vtep.Bits() != 32:
+		return fmt.Errorf("--floating-vtep=%s: want one address, such as 198.18.0.10/32", vtep)
+	case vtep.Addr() == c.NodeIP.Addr:
+		return fmt.Errorf("--floating-vtep=%s is --node-ip as well: want the node's own address there", vtep)
+	}
+	if _, err := netaddr.ParseIPv4(vtep.Addr().String()); err != nil {
+		return fmt.Errorf("--floating-vtep: %w", err)
+	}
+	for _, p := range c.VPCCIDRs {
+		if p.Overlaps(vtep.Prefix) {
+			return fmt.Errorf("--floating-vtep=%s lies within --vpc-cidrs=%s: want an address outside of the VPC", vtep, p)
+		}
+	}
 	return nil
+}
+
+// Local is the outer source address of the tunnel of a node.
+func (c Config) Local(node netip.Addr) netip.Addr {
+	if c.FloatingVTEP.IsValid() {
+		return c.FloatingVTEP.Addr()
+	}
+	return node
 }
 
 // Guarded tells whether packets are judged.

@@ -45,6 +45,9 @@ func TestBadFlags(t *testing.T) {
 		{"--nonsense", "nonsense"},
 		{"--guard=maybe", "--guard"},
 		{"--vpc-cidrs=10.0.0.1/16", "--vpc-cidrs"},
+		{"--floating-vtep=198.18.0.0/24", "--floating-vtep=198.18.0.0/24: want one address"},
+		{"--floating-vtep=10.0.9.9/32", "--floating-vtep=10.0.9.9/32 lies within --vpc-cidrs=10.0.0.0/16"},
+		{"--floating-vtep=224.0.0.1/32", "--floating-vtep: \"224.0.0.1\" is not an address of one host"},
 	}
 	for _, c := range cases {
 		_, err := Parse([]string{c.arg, "--vpc-cidrs=10.0.0.0/16"}, io.Discard)
@@ -52,6 +55,16 @@ func TestBadFlags(t *testing.T) {
 		if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want one line with %q", c.arg, err, c.want)
 		}
+	}
+}
+
+func TestFloating(t *testing.T) {
+	c, err := Parse([]string{"--node-ip=10.0.1.10", "--vpc-cidrs=10.0.0.0/16", "--floating-vtep=198.18.0.10/32"}, io.Discard)
+	if err != nil || c.Local(c.NodeIP.Addr) != netip.MustParseAddr("198.18.0.10") {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	if _, err := Parse([]string{"--node-ip=198.18.0.10", "--guard=off", "--floating-vtep=198.18.0.10/32"}, io.Discard); err == nil || !strings.Contains(err.Error(), "is --node-ip as well") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -58,6 +58,13 @@ func (k *Kernel) applyToDevice(op plan.Op) error {
 	switch o := op.(type) {
 	case plan.SetForwarding:
 		return k.setForwarding()
+	case plan.AddAddress:
+		return explain(k.conn.doOne(addAddress(o.Addr)))
+	case plan.DeleteAddress:
+		if err := k.conn.doOne(deleteAddress(o.Addr)); !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return explain(err)
+		}
+		return nil
 	case plan.AddDevice:
 		return explain(k.conn.doOne(addVXLAN(o.Device, o.MTU)))
 	}

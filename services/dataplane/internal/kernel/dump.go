@@ -19,7 +19,7 @@ func (k *Kernel) Dump() (plan.Actual, error) {
 	if err != nil {
 		return a, fmt.Errorf("list the interfaces: %w", err)
 	}
-	holder, err := k.addressHolder()
+	holder, err := k.dumpHost(&a.Host)
 	if err != nil {
 		return a, fmt.Errorf("list the addresses: %w", err)
 	}
@@ -61,38 +61,6 @@ func (k *Kernel) dumpLinks() (map[int32]link, error) {
 			return err
 		})
 	return links, err
-}
-
-// addressHolder is the index of the interface that has the local address, or 0.
-func (k *Kernel) addressHolder() (int32, error) {
-	var holder int32
-	err := k.conn.get(dumpAddresses, func() { holder = 0 }, func(_ uint16, body []byte) error {
-		index, a, err := parseAddress(body)
-		if err == nil && a == k.config.Local {
-			holder = index
-		}
-		return err
-	})
-	return holder, err
-}
-
-func dumpAddresses() *message {
-	header := make([]byte, unix.SizeofIfAddrmsg)
-	header[0] = unix.AF_INET
-	return newMessage(unix.RTM_GETADDR, unix.NLM_F_DUMP).raw(header...)
-}
-
-func parseAddress(body []byte) (index int32, a netip.Addr, err error) {
-	if len(body) < unix.SizeofIfAddrmsg {
-		return 0, a, errTruncated
-	}
-	err = attrs(body[unix.SizeofIfAddrmsg:], func(typ uint16, v []byte) {
-		// On a point-to-point interface IFA_ADDRESS is the other end.
-		if typ == unix.IFA_LOCAL || (typ == unix.IFA_ADDRESS && !a.IsValid()) {
-			a = addr(v)
-		}
-	})
-	return int32(u32(body[4:])), a, err
 }
 
 // findNIC is the interface that holds the local address, or the one of the default route when the address is on the

@@ -18,7 +18,8 @@ const forwardingPath = "/proc/sys/net/ipv4/ip_forward"
 // Config says which device is looked after.
 type Config struct {
 	Device string
-	Local  netip.Addr // outer source address; its interface is the underlay's
+	Node   netip.Addr // the node's own address; its interface is the underlay's
+	Local  netip.Addr // outer source address
 	Guard  plan.GuardRules
 }
 
@@ -89,9 +90,9 @@ func DefaultAddress() (netip.Addr, error) {
 	}
 	var found netip.Addr
 	err = k.conn.get(dumpAddresses, func() { found = netip.Addr{} }, func(_ uint16, body []byte) error {
-		index, a, err := parseAddress(body)
-		if err == nil && !found.IsValid() && links[index].plan.Name == best.Dev {
-			found = a
+		a, err := parseAddress(body)
+		if err == nil && !found.IsValid() && links[a.index].plan.Name == best.Dev {
+			found = a.addr
 		}
 		return err
 	})

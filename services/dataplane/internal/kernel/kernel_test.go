@@ -40,7 +40,7 @@ func open(t testing.TB, ns *netnstest.Namespace) *Kernel {
 	t.Helper()
 	var k *Kernel
 	err := ns.Do(func() (err error) {
-		k, err = Open(Config{Device: device.Name, Local: local, Guard: guardRules})
+		k, err = Open(Config{Device: device.Name, Node: local, Local: local, Guard: guardRules})
 		return err
 	})
 	if err != nil {
@@ -325,7 +325,7 @@ func TestPrivilegedReadOnlySysctl(t *testing.T) {
 				return err
 			}
 		}
-		k, err = Open(Config{Device: device.Name, Local: local})
+		k, err = Open(Config{Device: device.Name, Node: local, Local: local})
 		return err
 	})
 	if err != nil {
@@ -350,7 +350,7 @@ func TestPrivilegedNoNetAdmin(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		k, err := Open(Config{Device: device.Name, Local: local})
+		k, err := Open(Config{Device: device.Name, Node: local, Local: local})
 		if err != nil {
 			t.Error(err)
 			return

@@ -164,8 +164,8 @@ func (w *Watcher) change(typ uint16, body []byte) (c plan.Change, ok bool, err e
 		}
 		return plan.Change{Kind: plan.ChangeLink, Gone: typ == unix.RTM_DELLINK, Device: l.plan.Name, VXLAN: l.plan.Kind == kindVXLAN}, true, err
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		_, a, err := parseAddress(body)
-		return plan.Change{Kind: plan.ChangeHost, Gone: typ == unix.RTM_DELADDR, Addr: a}, true, err
+		a, err := parseAddress(body)
+		return plan.Change{Kind: plan.ChangeHost, Gone: typ == unix.RTM_DELADDR, Addr: a.addr}, true, err
 	case unix.RTM_NEWNETCONF:
 		return w.confChange(body)
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:

@@ -31,6 +31,8 @@ func (a *Actual) Apply(op Op) {
 		a.replaceRoute(o.Route)
 	case DeleteRoute:
 		a.deleteRoute(o.Route)
+	case AddAddress, DeleteAddress:
+		a.applyToAddress(op)
 	case SetGuard, DeleteGuard, Admit, Expel:
 		a.applyToGuard(op)
 	default:

@@ -46,7 +46,7 @@ func (t Target) Explains(a Actual, c Change) bool {
 		return !c.VXLAN && c.Device != name && !isNIC
 	case ChangeHost:
 		if c.Addr.IsValid() {
-			return c.Addr != t.desired.Device.Local
+			return !t.desired.isOwn(c.Addr)
 		}
 		return c.Device != name && c.Device != "all" && !isNIC
 	case ChangeFDB:

@@ -41,7 +41,8 @@ type VTEP struct {
 type Desired struct {
 	Device      Device
 	UnderlayMTU int        // bytes; 0 is automatic: the smaller of the NIC's and 1500
-	Source      netip.Addr // source address of packets to pods that this host itself originates
+	Carry       bool       // Device.Local is an address that every gateway carries: the host is given it
+	Source      netip.Addr // the node's own address, source of packets to pods that this host itself originates
 	VTEPs       []VTEP
 	Complete    bool // VTEPs is the whole truth, so what it does not name may be removed
 	Guard       bool // let only packets of the VTEPs' pod networks out of the tunnel
@@ -60,9 +61,11 @@ type Actual struct {
 
 // Host is what the tunnel needs from the host.
 type Host struct {
-	NIC         *NIC // the interface that has the local address; nil when none has
-	Forwarding  bool // net.ipv4.ip_forward
-	AllRPFilter int  // net.ipv4.conf.all.rp_filter
+	NIC         *NIC         // the interface that has the node's address; nil when none has
+	HasLocal    bool         // some interface has the device's outer source address
+	Carried     []netip.Addr // of the loopback interface, with our label
+	Forwarding  bool         // net.ipv4.ip_forward
+	AllRPFilter int          // net.ipv4.conf.all.rp_filter
 }
 
 // NIC is the underlay interface.

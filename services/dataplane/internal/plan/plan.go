@@ -66,7 +66,7 @@ func (t Target) blocking(a Actual) []Finding {
 	nic := a.Host.NIC
 	switch {
 	case nic == nil:
-		block("the node address %s is on no interface of this host: correct --node-ip", d.Local)
+		block("the node address %s is on no interface of this host: correct --node-ip", t.desired.Source)
 	case !nic.Forwarding && a.Host.Forwarding:
 		block("interface %s does not forward: set net.ipv4.conf.%s.forwarding=1", nic.Name, nic.Name)
 	case MTU(t.desired.UnderlayMTU, nic.MTU) < 576:
@@ -100,8 +100,14 @@ func warnings(a Actual) []Finding {
 	return out
 }
 
-// planDevice creates, adopts or replaces the device.
+// planDevice gives the host the address that the device sends from, then sees to the device.
 func (t Target) planDevice(a Actual) []Op {
+	adds, removals := planAddress(t.desired, a)
+	return slices.Concat(adds, t.planLink(a), removals)
+}
+
+// planLink creates, adopts or replaces the device.
+func (t Target) planLink(a Actual) []Op {
 	var ops []Op
 	d := t.desired.Device
 	mtu := MTU(t.desired.UnderlayMTU, a.Host.NIC.MTU)

@@ -41,7 +41,8 @@ type Kernel interface {
 // Config is what a Loop needs.
 type Config struct {
 	Device      plan.Device
-	UnderlayMTU int // bytes; 0 is automatic
+	UnderlayMTU int  // bytes; 0 is automatic
+	Carry       bool // see plan.Desired
 	Source      netip.Addr
 	Guard       bool // see plan.Desired
 	Kernel      Kernel
@@ -169,7 +170,7 @@ func (l *Loop) takeIn(u feed.Update[Item]) (changed bool) {
 
 func (l *Loop) compile() {
 	l.target = plan.Compile(plan.Desired{
-		Device: l.Device, UnderlayMTU: l.UnderlayMTU, Source: l.Source, VTEPs: l.list.vteps(), Complete: l.list.trust == whole, Guard: l.Guard,
+		Device: l.Device, UnderlayMTU: l.UnderlayMTU, Carry: l.Carry, Source: l.Source, VTEPs: l.list.vteps(), Complete: l.list.trust == whole, Guard: l.Guard,
 	})
 }
 
