@@ -79,7 +79,7 @@ func TestCarriedAddress(t *testing.T) {
 // Neither the node's own address nor the one that all gateways carry can be a node's, or lie among pods.
 func TestOwnAddressesAreRefused(t *testing.T) {
 	for _, v := range []VTEP{
-		vtep("a", "198.18.0.10", "100.64.1.0/24"),
+		vtep("a", "198.18.0.10", "100.64.1.0/24"), vtep("a", "10.0.1.10", "100.64.1.0/24"),
 		vtep("a", "192.168.1.11", "198.18.0.0/24"), vtep("a", "192.168.1.11", "10.0.0.0/20"),
 	} {
 		if r := Plan(floats(v), bare()); len(r.Findings) != 1 || r.Findings[0].Kind != Refused {

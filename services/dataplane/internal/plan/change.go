@@ -38,7 +38,7 @@ type Change struct {
 
 // Explains tells whether a, the dataplane's picture of the kernel, already accounts for the change, or the change
 // does not concern the tunnel. Our own operations come back as notifications too; this is what tells them from those of others.
-func (t Target) Explains(a Actual, c Change) bool {
+func (t *Target) Explains(a Actual, c Change) bool {
 	name := t.desired.Device.Name
 	isNIC := a.Host.NIC != nil && c.Device == a.Host.NIC.Name
 	switch c.Kind {
@@ -76,7 +76,7 @@ func (t Target) Explains(a Actual, c Change) bool {
 	}
 }
 
-func (t Target) explainsRoute(a Actual, c Change) bool {
+func (t *Target) explainsRoute(a Actual, c Change) bool {
 	there := slices.Contains(a.Routes[c.Route.Dst], c.Route)
 	if there != c.Gone {
 		return true

@@ -98,7 +98,7 @@ func ForGuard(o Op) bool {
 }
 
 // sources is who may send what, by the routes that are wanted.
-func (t Target) sources() map[Source]struct{} {
+func (t *Target) sources() map[Source]struct{} {
 	out := make(map[Source]struct{}, len(t.routes))
 	for dst, own := range t.routes {
 		out[Source{Outer: own.via, Inner: dst}] = struct{}{}
@@ -111,7 +111,7 @@ func (t Target) sources() map[Source]struct{} {
 //
 // As long as the registry has not sent its whole list, whoever was let through stays so: where there is no guard, that is
 // everybody whose pod network has a route of ours.
-func (t Target) planGuard(a Actual) (before, after []Op) {
+func (t *Target) planGuard(a Actual) (before, after []Op) {
 	if !t.desired.Guard {
 		if a.Guard != nil {
 			return nil, []Op{DeleteGuard{}}
@@ -129,40 +129,106 @@ func (t Target) planGuard(a Actual) (before, after []Op) {
 	if a.Guard == nil || !a.Guard.Sound || lengths&^a.Guard.Lengths != 0 {
 		return []Op{SetGuard{Lengths: lengths, Sources: sortedSources(want)}}, nil
 	}
-	outers := make(map[netip.Addr]struct{}, len(want))
-	var admit []Source
+	admit, expel := admission{}, expulsion{}
 	for s := range want {
-		outers[s.Outer] = struct{}{}
-		_, there := a.Guard.Sources[s]
-		if _, outer := a.Guard.Outers[s.Outer]; !there || !outer {
-			admit = append(admit, s)
-		}
+		admit.look(a.Guard, s)
 	}
-	if len(admit) > 0 {
-		slices.SortFunc(admit, compareSources)
-		before = []Op{Admit{Sources: admit}}
+	if !t.desired.Complete {
+		return admit.ops(), nil
 	}
-	expel := Expel{}
 	for s := range a.Guard.Sources {
-		if _, wanted := want[s]; !wanted {
-			expel.Sources = append(expel.Sources, s)
-		}
+		_, wanted := want[s]
+		expel.source(s, wanted)
 	}
 	for addr := range a.Guard.Outers {
-		if _, wanted := outers[addr]; !wanted {
-			expel.Outers = append(expel.Outers, addr)
+		expel.outer(addr, t.vias[addr] > 0)
+	}
+	return admit.ops(), expel.ops()
+}
+
+// guardFits tells whether the guard is such that changeGuard can change it.
+func (t *Target) guardFits(a Actual, s *scope) bool {
+	if !t.desired.Guard || a.Guard == nil || !a.Guard.Sound {
+		return !t.desired.Guard && a.Guard == nil
+	}
+	for source := range s.sources {
+		if !a.Guard.Lengths.Has(source.Inner.Bits()) && t.wants(source) {
+			return false
 		}
 	}
-	if len(expel.Sources)+len(expel.Outers) > 0 {
-		slices.SortFunc(expel.Sources, compareSources)
-		slices.SortFunc(expel.Outers, netip.Addr.Compare)
-		after = []Op{expel}
+	return true
+}
+
+func (t *Target) wants(s Source) bool { return t.routes[s.Inner].via == s.Outer }
+
+// changeGuard is planGuard for what is in s.
+func (t *Target) changeGuard(a Actual, s *scope) (before, after []Op) {
+	if !t.desired.Guard {
+		return nil, nil
 	}
-	return before, after
+	admit, expel := admission{}, expulsion{}
+	for source := range s.sources {
+		if t.wants(source) {
+			admit.look(a.Guard, source)
+		} else if _, there := a.Guard.Sources[source]; there {
+			expel.source(source, false)
+		}
+		if _, there := a.Guard.Outers[source.Outer]; there {
+			expel.outer(source.Outer, t.vias[source.Outer] > 0)
+		}
+	}
+	if !t.desired.Complete {
+		return admit.ops(), nil
+	}
+	return admit.ops(), expel.ops()
+}
+
+// admission collects the sources to admit.
+type admission []Source
+
+func (d *admission) look(g *Guard, s Source) {
+	_, there := g.Sources[s]
+	_, outer := g.Outers[s.Outer]
+	if !there || !outer {
+		*d = append(*d, s)
+	}
+}
+
+func (d admission) ops() []Op {
+	if len(d) == 0 {
+		return nil
+	}
+	slices.SortFunc(d, compareSources)
+	return []Op{Admit{Sources: d}}
+}
+
+// expulsion collects what to expel.
+type expulsion Expel
+
+func (e *expulsion) source(s Source, wanted bool) {
+	if !wanted {
+		e.Sources = append(e.Sources, s)
+	}
+}
+
+func (e *expulsion) outer(a netip.Addr, wanted bool) {
+	if !wanted {
+		e.Outers = append(e.Outers, a)
+	}
+}
+
+func (e expulsion) ops() []Op {
+	if len(e.Sources)+len(e.Outers) == 0 {
+		return nil
+	}
+	slices.SortFunc(e.Sources, compareSources)
+	slices.SortFunc(e.Outers, netip.Addr.Compare)
+	e.Outers = slices.Compact(e.Outers)
+	return []Op{Expel(e)}
 }
 
 // keepSources adds to want whoever is let through now.
-func (t Target) keepSources(a Actual, want map[Source]struct{}) {
+func (t *Target) keepSources(a Actual, want map[Source]struct{}) {
 	if a.Guard != nil {
 		maps.Copy(want, a.Guard.Sources)
 	}
@@ -225,7 +291,7 @@ func (g *Guard) clone() *Guard {
 
 // explainsGuard tells whether a already accounts for a change of the guard. Elements of its sets are told one by one; anything
 // else about it is news.
-func (t Target) explainsGuard(a Actual, c Change) bool {
+func (t *Target) explainsGuard(a Actual, c Change) bool {
 	if !t.desired.Guard || a.Guard == nil {
 		return a.Guard == nil && c.Gone
 	}

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -30,34 +31,52 @@ func Plan(d Desired, a Actual) Result { return Compile(d).Plan(a) }
 // Plan returns the operations that turn actual into the target, in the order in which to carry them out; none
 // when it is so already. It does not change actual. When something blocks the tunnel nothing is planned, and what
 // is in the kernel stays as it is.
-func (t Target) Plan(a Actual) Result {
-	r := Result{Findings: slices.Clone(t.findings)}
-	r.Findings = append(r.Findings, t.blocking(a)...)
-	if r.Blocked() != nil {
-		return r
-	}
-	r.Findings = append(r.Findings, warnings(a)...)
-	r.Ops = t.planDevice(a)
-	if len(r.Ops) > 0 {
+func (t *Target) Plan(a Actual) Result {
+	l := Ledger{target: t}
+	l.See(a)
+	return l.Plan()
+}
+
+// planAll adds to r the operations for everything, after those for the device. What is found about routes goes into found as well.
+func (t *Target) planAll(a Actual, underlay []netip.Prefix, device []Op, r Result, found map[netip.Prefix]Finding) Result {
+	if len(device) > 0 {
 		// Device operations take entries with them; what follows is planned against what they leave.
 		a = a.Clone()
-		for _, op := range r.Ops {
+		for _, op := range device {
 			a.Apply(op)
 		}
 	}
-	guard, unguard := t.planGuard(a)
-	sets, removals := t.planEntries(a)
-	adds, routeRemovals, findings := t.planRoutes(a)
-	r.Findings = append(r.Findings, findings...)
-	r.Ops = slices.Concat(guard, r.Ops, sets, adds)
-	if t.desired.Complete {
-		r.Ops = slices.Concat(r.Ops, routeRemovals, removals)
-	}
-	r.Ops = append(r.Ops, unguard...)
+	before, after := t.planGuard(a)
+	s := t.everything(a)
+	entries := t.planEntries(a, s)
+	routes := t.planRoutes(a, underlay, s, found)
+	r.Findings = append(r.Findings, sortedFindings(found)...)
+	r.Ops = slices.Concat(before, device, t.inOrder(entries, routes), after)
 	return r
 }
 
-func (t Target) blocking(a Actual) []Finding {
+// planPart returns the operations for what is in s, where device and guard are sound.
+func (t *Target) planPart(a Actual, underlay []netip.Prefix, s *scope, found map[netip.Prefix]Finding) []Op {
+	before, after := t.changeGuard(a, s)
+	return slices.Concat(before, t.inOrder(t.planEntries(a, s), t.planRoutes(a, underlay, s, found)), after)
+}
+
+// changes are operations to carry out before others, and in the reverse order of tables after them.
+type changes struct{ sets, removals []Op }
+
+// inOrder makes what is needed before what needs it, and removes it after. Nothing is removed until the VTEPs are the whole truth.
+func (t *Target) inOrder(entries, routes changes) []Op {
+	if !t.desired.Complete {
+		return slices.Concat(entries.sets, routes.sets)
+	}
+	return slices.Concat(entries.sets, routes.sets, routes.removals, entries.removals)
+}
+
+func sortedFindings(found map[netip.Prefix]Finding) []Finding {
+	return slices.SortedFunc(maps.Values(found), func(a, b Finding) int { return comparePrefixes(a.PodCIDR, b.PodCIDR) })
+}
+
+func (t *Target) blocking(a Actual) []Finding {
 	var out []Finding
 	block := func(format string, args ...any) {
 		out = append(out, Finding{Kind: Blocking, Reason: fmt.Sprintf(format, args...)})
@@ -101,13 +120,13 @@ func warnings(a Actual) []Finding {
 }
 
 // planDevice gives the host the address that the device sends from, then sees to the device.
-func (t Target) planDevice(a Actual) []Op {
+func (t *Target) planDevice(a Actual) []Op {
 	adds, removals := planAddress(t.desired, a)
 	return slices.Concat(adds, t.planLink(a), removals)
 }
 
 // planLink creates, adopts or replaces the device.
-func (t Target) planLink(a Actual) []Op {
+func (t *Target) planLink(a Actual) []Op {
 	var ops []Op
 	d := t.desired.Device
 	mtu := MTU(t.desired.UnderlayMTU, a.Host.NIC.MTU)
@@ -177,58 +196,65 @@ func incompatible(l Link, d Device) string {
 }
 
 // planEntries compares FDB and neighbours.
-func (t Target) planEntries(a Actual) (sets, removals []Op) {
+func (t *Target) planEntries(a Actual, s *scope) changes {
 	var fdb []SetFDB
-	for mac, remote := range t.fdb {
-		if have := a.FDB[mac]; len(have) != 1 || have[0] != (FDBEntry{Remote: remote, Permanent: true}) {
+	var oldFDB []DeleteFDB
+	for mac := range s.macs {
+		remote, wanted := t.fdb[mac]
+		have := a.FDB[mac]
+		switch {
+		case wanted && (len(have) != 1 || have[0] != FDBEntry{Remote: remote, Permanent: true}):
 			fdb = append(fdb, SetFDB{MAC: mac, Remote: remote})
+		case !wanted && len(have) > 0:
+			oldFDB = append(oldFDB, DeleteFDB{MAC: mac})
 		}
 	}
 	var neighbours []SetNeighbour
-	for addr, mac := range t.neighbours {
-		if a.Neighbours[addr] != (Neighbour{MAC: mac, Permanent: true}) {
-			neighbours = append(neighbours, SetNeighbour{Addr: addr, MAC: mac})
-		}
-	}
 	var oldNeighbours []DeleteNeighbour
-	for addr, n := range a.Neighbours {
-		// What is not permanent the kernel made, and ages.
-		if _, wanted := t.neighbours[addr]; !wanted && n.Permanent {
+	for addr := range s.addrs {
+		mac, wanted := t.neighbours[addr]
+		have := a.Neighbours[addr]
+		switch {
+		case wanted && have != Neighbour{MAC: mac, Permanent: true}:
+			neighbours = append(neighbours, SetNeighbour{Addr: addr, MAC: mac})
+		case !wanted && have.Permanent: // what is not permanent the kernel made, and ages
 			oldNeighbours = append(oldNeighbours, DeleteNeighbour{Addr: addr})
-		}
-	}
-	var oldFDB []DeleteFDB
-	for mac := range a.FDB {
-		if _, wanted := t.fdb[mac]; !wanted {
-			oldFDB = append(oldFDB, DeleteFDB{MAC: mac})
 		}
 	}
 	slices.SortFunc(fdb, func(a, b SetFDB) int { return a.Remote.Compare(b.Remote) })
 	slices.SortFunc(neighbours, func(a, b SetNeighbour) int { return a.Addr.Compare(b.Addr) })
 	slices.SortFunc(oldNeighbours, func(a, b DeleteNeighbour) int { return a.Addr.Compare(b.Addr) })
 	slices.SortFunc(oldFDB, func(a, b DeleteFDB) int { return slices.Compare(a.MAC[:], b.MAC[:]) })
-	return appendOps(appendOps(nil, fdb), neighbours), appendOps(appendOps(nil, oldNeighbours), oldFDB)
+	return changes{sets: appendOps(appendOps(nil, fdb), neighbours), removals: appendOps(appendOps(nil, oldNeighbours), oldFDB)}
 }
 
-// planRoutes compares routes. Adds and replacements come sorted before the removals.
-func (t Target) planRoutes(a Actual) (adds, removals []Op, findings []Finding) {
+// planRoutes compares routes. Adds and replacements come sorted before the removals. What it finds about a network of s replaces what
+// was found about it before.
+func (t *Target) planRoutes(a Actual, underlay []netip.Prefix, s *scope, found map[netip.Prefix]Finding) changes {
 	var add []AddRoute
 	var replace []ReplaceRoute
 	var remove []DeleteRoute
-	underlay := underlayNetworks(a)
-	refused := map[netip.Prefix]bool{}
-	for dst, own := range t.routes {
-		if with, clash := overlapping(underlay, dst); clash {
-			refused[dst] = true
-			findings = append(findings, Finding{Kind: Refused, Node: own.node, PodCIDR: dst,
-				Reason: "the pod network overlaps with the underlay network " + with.String()})
+	for dst := range s.networks {
+		delete(found, dst)
+		own, wanted := t.routes[dst]
+		if with, clash := overlapping(underlay, dst); wanted && clash {
+			wanted = false
+			found[dst] = Finding{Kind: Refused, Node: own.node, PodCIDR: dst,
+				Reason: "the pod network overlaps with the underlay network " + with.String()}
+		}
+		if !wanted {
+			for _, r := range a.Routes[dst] {
+				if r.Ours() {
+					remove = append(remove, DeleteRoute{r})
+				}
+			}
 			continue
 		}
 		want := t.route(dst, own.via)
 		d := diffRoutes(a.Routes[dst], want)
 		remove = append(remove, d.stale...)
 		if d.foreign != nil {
-			findings = append(findings, Finding{Kind: Conflict, Node: own.node, PodCIDR: dst, Reason: d.reason()})
+			found[dst] = Finding{Kind: Conflict, Node: own.node, PodCIDR: dst, Reason: d.reason()}
 		}
 		switch {
 		case d.exact:
@@ -238,24 +264,13 @@ func (t Target) planRoutes(a Actual) (adds, removals []Op, findings []Finding) {
 			add = append(add, AddRoute{want})
 		}
 	}
-	for dst, routes := range a.Routes {
-		if _, wanted := t.routes[dst]; wanted && !refused[dst] {
-			continue
-		}
-		for _, r := range routes {
-			if r.Ours() {
-				remove = append(remove, DeleteRoute{r})
-			}
-		}
-	}
 	slices.SortFunc(add, func(a, b AddRoute) int { return compareRoutes(a.Route, b.Route) })
 	slices.SortFunc(replace, func(a, b ReplaceRoute) int { return compareRoutes(a.Route, b.Route) })
 	slices.SortFunc(remove, func(a, b DeleteRoute) int { return compareRoutes(a.Route, b.Route) })
-	slices.SortFunc(findings, func(a, b Finding) int { return comparePrefixes(a.PodCIDR, b.PodCIDR) })
-	return appendOps(appendOps(nil, replace), add), appendOps(nil, remove), findings
+	return changes{sets: appendOps(appendOps(nil, replace), add), removals: appendOps(nil, remove)}
 }
 
-func (t Target) route(dst netip.Prefix, via netip.Addr) Route {
+func (t *Target) route(dst netip.Prefix, via netip.Addr) Route {
 	return Route{Dst: dst, Via: via, Src: t.desired.Source, Dev: t.desired.Device.Name, Protocol: RouteProtocol, Onlink: true}
 }
 

@@ -36,7 +36,7 @@ func TestCompileRefuses(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			target := Compile(desired(c.bad, other, good))
-			if got := lines(target.findings); !slices.Equal(got, c.findings) {
+			if got := lines(target.findings()); !slices.Equal(got, c.findings) {
 				t.Errorf("findings:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(c.findings, "\n"))
 			}
 			for _, v := range []VTEP{good, other} {
@@ -49,14 +49,15 @@ func TestCompileRefuses(t *testing.T) {
 }
 
 func TestCompileKeepsWhatIsGoodOfAVTEP(t *testing.T) {
-	target := Compile(desired(vtep("a", "192.168.1.11", "0.0.0.0/0", "100.64.1.7/24", "100.64.1.0/24", "100.65.1.0/24")))
-	a := bare()
-	if vteps, routes := target.Programmed(a); vteps != 0 || routes != 0 {
+	l := NewLedger(desired(vtep("a", "192.168.1.11", "0.0.0.0/0", "100.64.1.7/24", "100.64.1.0/24", "100.65.1.0/24")))
+	l.See(bare())
+	if vteps, routes := l.Programmed(); vteps != 0 || routes != 0 {
 		t.Errorf("before: %d VTEPs, %d routes", vteps, routes)
 	}
-	run(&a, target.Plan(a).Ops)
-	if vteps, routes := target.Programmed(a); vteps != 1 || routes != 2 || len(target.findings) != 1 {
-		t.Errorf("%d VTEPs, %d routes, findings %v", vteps, routes, target.findings)
+	r := l.Plan()
+	l.Applied(r.Ops)
+	if vteps, routes := l.Programmed(); vteps != 1 || routes != 2 || len(r.Findings) != 1 {
+		t.Errorf("%d VTEPs, %d routes, findings %v", vteps, routes, r.Findings)
 	}
 }
 

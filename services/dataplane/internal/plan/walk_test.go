@@ -32,12 +32,16 @@ func sameState(t *testing.T, what string, got, want Actual) {
 // walker makes random events over a small set of nodes, addresses and networks, so that they collide often.
 type walker struct {
 	*rand.Rand
-	vteps map[string]VTEP
+	vteps   map[string]VTEP
+	tangled bool // many nodes lie in the pod networks of others
 }
 
 func (w *walker) list() []VTEP { return slices.Collect(maps.Values(w.vteps)) }
 
 func (w *walker) addr() string {
+	if w.tangled && w.IntN(2) == 0 {
+		return fmt.Sprintf("100.64.%d.%d", w.IntN(3), 5+w.IntN(3))
+	}
 	if w.IntN(20) == 0 {
 		return []string{"224.0.0.1", "10.0.1.10", "100.64.3.5", "fd00::1"}[w.IntN(4)]
 	}
@@ -45,6 +49,9 @@ func (w *walker) addr() string {
 }
 
 func (w *walker) cidr() string {
+	if w.tangled && w.IntN(2) == 0 {
+		return []string{"100.64.0.0/23", "100.64.0.0/24", "100.64.1.0/24", "100.64.1.4/30", "100.64.2.0/24"}[w.IntN(5)]
+	}
 	if w.IntN(20) == 0 {
 		return []string{"0.0.0.0/0", "192.168.0.0/16", "10.0.1.0/25", "fd00::/64", "100.64.0.0/16"}[w.IntN(5)]
 	}
@@ -126,7 +133,7 @@ func TestRandomWalk(t *testing.T) {
 	}
 }
 
-func checkStep(t *testing.T, op Op, before, now Actual, target Target) {
+func checkStep(t *testing.T, op Op, before, now Actual, target *Target) {
 	t.Helper()
 	for dst := range before.Routes {
 		if _, wanted := target.routes[dst]; wanted && len(now.Routes[dst]) == 0 {
@@ -175,11 +182,19 @@ func BenchmarkPlanOneOf10000(b *testing.B) {
 	for i := range vteps {
 		vteps[i] = vtep(fmt.Sprintf("node-%d", i), fmt.Sprintf("192.168.%d.%d", i/250, 1+i%250), fmt.Sprintf("100.%d.%d.0/24", 64+i/250, i%250))
 	}
-	a := programmed(vteps...)
-	vteps[17].PodCIDRs = vteps[17].PodCIDRs[:0]
+	l := NewLedger(desired(vteps...))
+	l.See(programmed(vteps...))
+	l.Applied(l.Plan().Ops)
+	one := vtep("one-more", "172.16.0.1", "100.127.0.0/24")
 	for b.Loop() {
-		if n := len(Plan(desired(vteps...), a).Ops); n != 1 {
-			b.Fatal(n)
+		l.Put(one)
+		come := l.Plan().Ops
+		l.Applied(come)
+		l.Drop(one.Node)
+		gone := l.Plan().Ops
+		l.Applied(gone)
+		if len(come) != 3 || len(gone) != 3 {
+			b.Fatal(lines(come), lines(gone))
 		}
 	}
 }

@@ -26,8 +26,8 @@ const (
 	whole                   // it is the whole truth
 )
 
-// take makes u part of the list and tells whether that changed anything.
-func (l *list) take(u feed.Update[Item]) (changed bool) {
+// take makes u part of the list, and of what the ledger wants, and tells whether that changed anything.
+func (l *list) take(u feed.Update[Item], ledger *plan.Ledger) (changed bool) {
 	switch {
 	case u.Snapshot != nil:
 		l.items, l.stale = u.Snapshot, 0
@@ -37,21 +37,23 @@ func (l *list) take(u feed.Update[Item]) (changed bool) {
 		if l.trust == unheard {
 			l.trust = whole
 		}
-	case u.Change != nil && u.Change.Kind == feed.Upsert:
-		l.drop(u.Change.Key)
-		l.items[u.Change.Key] = u.Change.Value
-		l.count(u.Change.Value, +1)
+		ledger.Replace(l.vteps())
 	case u.Change != nil:
-		l.drop(u.Change.Key)
+		l.count(l.items[u.Change.Key], -1)
+		delete(l.items, u.Change.Key)
+		if u.Change.Kind == feed.Upsert {
+			l.items[u.Change.Key] = u.Change.Value
+			l.count(u.Change.Value, +1)
+		}
+		if i, there := l.items[u.Change.Key]; there && i.Admitted {
+			ledger.Put(i.VTEP)
+		} else {
+			ledger.Drop(u.Change.Key)
+		}
 	default:
 		return false
 	}
 	return true
-}
-
-func (l *list) drop(key string) {
-	l.count(l.items[key], -1)
-	delete(l.items, key)
 }
 
 func (l *list) count(i Item, by int) {

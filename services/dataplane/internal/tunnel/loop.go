@@ -58,10 +58,8 @@ type Loop struct {
 	Config
 	list   list
 	settle *time.Timer // runs while the list settles
-	target plan.Target
-
-	actual plan.Actual // picture of the kernel
-	stale  bool        // the picture must be read anew
+	ledger *plan.Ledger
+	stale  bool // the ledger's picture of the kernel must be read anew
 	// What the last attempt found: reasons why the tunnel does not work, and what else is wrong.
 	blocked   []string
 	problems  map[string]bool
@@ -77,9 +75,8 @@ type Loop struct {
 
 // NewLoop makes a loop.
 func NewLoop(c Config) *Loop {
-	l := &Loop{Config: c, list: list{items: map[string]Item{}}, stale: true, problems: map[string]bool{}, retry: retryFirst}
-	l.compile()
-	return l
+	return &Loop{Config: c, list: list{items: map[string]Item{}}, stale: true, problems: map[string]bool{}, retry: retryFirst,
+		ledger: plan.NewLedger(plan.Desired{Device: c.Device, UnderlayMTU: c.UnderlayMTU, Carry: c.Carry, Source: c.Source, Guard: c.Guard})}
 }
 
 // Run works until ctx ends; the error is ctx's. It programs the device at once, and VTEPs as updates tell them.
@@ -128,7 +125,7 @@ func (l *Loop) onUpdates(ctx context.Context, first feed.Update[Item], more <-ch
 	if l.list.judge() {
 		l.settle.Reset(settleTime)
 	}
-	l.compile()
+	l.ledger.SetComplete(l.list.trust == whole)
 	l.reconcile(cause.Context(ctx), "vteps")
 }
 
@@ -138,7 +135,7 @@ func (l *Loop) onSettled(ctx context.Context) {
 		return
 	}
 	l.Log.Info("the API server has confirmed the VTEPs", "vteps", len(l.list.items))
-	l.compile()
+	l.ledger.SetComplete(true)
 	l.reconcile(ctx, "vteps confirmed")
 }
 
@@ -165,19 +162,13 @@ func (l *Loop) takeIn(u feed.Update[Item]) (changed bool) {
 	case u.Connected:
 		l.Log.Info("vtep stream resumed")
 	}
-	return l.list.take(u)
-}
-
-func (l *Loop) compile() {
-	l.target = plan.Compile(plan.Desired{
-		Device: l.Device, UnderlayMTU: l.UnderlayMTU, Carry: l.Carry, Source: l.Source, VTEPs: l.list.vteps(), Complete: l.list.trust == whole, Guard: l.Guard,
-	})
+	return l.list.take(u, l.ledger)
 }
 
 // onChanges looks at the kernel's notifications and asks for a check when one of them is news.
 func (l *Loop) onChanges(first plan.Change, more <-chan plan.Change) {
 	for _, c := range append([]plan.Change{first}, queued(more)...) {
-		if l.stale || l.target.Explains(l.actual, c) {
+		if l.stale || l.ledger.Explains(c) {
 			continue
 		}
 		l.Log.Debug("kernel changed", "kind", c.Kind.String(), "device", c.Device, "gone", c.Gone)
@@ -194,11 +185,12 @@ func (l *Loop) reconcile(ctx context.Context, cause string) {
 	if l.stale && !l.readKernel(ctx, start) {
 		return
 	}
-	r := l.target.Plan(l.actual)
+	r := l.ledger.Plan()
 	var failures []plan.Failure
 	if len(r.Ops) > 0 {
 		ctx, failures = l.apply(ctx, start, cause, r.Ops)
 	}
+	l.ledger.Applied(r.Ops)
 	l.judge(r, failures)
 	if len(failures) == 0 {
 		l.retry = retryFirst
@@ -222,7 +214,8 @@ func (l *Loop) readKernel(ctx context.Context, start time.Time) bool {
 		l.again()
 		return false
 	}
-	l.actual, l.stale, l.dumpFails = actual, false, 0
+	l.ledger.See(actual)
+	l.stale, l.dumpFails = false, 0
 	return true
 }
 

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -14,21 +15,21 @@ import (
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
 
-// apply carries out ops in a span of their own and keeps the picture of the kernel current. The returned context carries the span.
+// apply carries out ops in a span of their own. The returned context carries the span.
 func (l *Loop) apply(ctx context.Context, start time.Time, cause string, ops []plan.Op) (context.Context, []plan.Failure) {
 	ctx, span := l.Tracer.Start(ctx, "tunnel.apply", trace.WithTimestamp(start), trace.WithAttributes(
 		attribute.String("cause", cause), attribute.Int("ops", len(ops))))
 	defer span.End()
+	debug := l.Log.Enabled(ctx, slog.LevelDebug) // printing tens of thousands takes longer than carrying them out
 	for _, op := range ops {
 		if plan.ForDevice(op) {
 			l.Log.InfoContext(ctx, "device operation", "op", op.String())
-		} else {
+		} else if debug {
 			l.Log.DebugContext(ctx, "entry operation", "op", op.String())
 		}
 	}
 	failures := l.Kernel.Apply(ops)
 	for _, op := range ops {
-		l.actual.Apply(op)
 		// The kernel decides details of a new device that the picture does not know.
 		l.stale = l.stale || plan.ForDevice(op)
 	}
@@ -86,16 +87,17 @@ func (l *Loop) publish(ctx context.Context) {
 		l.Log.InfoContext(ctx, "tunnel state", "ready", s.Ready, "reason", s.Reason)
 	}
 	l.state, l.published = s, true
-	l.Metrics.state(s, l.actual)
+	l.Metrics.state(s, l.ledger.Actual())
 	l.Publish(ctx, s)
 }
 
 func (l *Loop) currentState() State {
 	s := State{Status: Status{Device: l.Device.Name, Local: l.Device.Local, MAC: l.Device.MAC, VNI: l.Device.VNI, Port: l.Device.Port}}
-	if link := l.actual.Link; link != nil {
+	link := l.ledger.Actual().Link
+	if link != nil {
 		s.MTU, s.MAC = link.MTU, link.MAC
 	}
-	s.VTEPs, s.Routes = l.target.Programmed(l.actual)
+	s.VTEPs, s.Routes = l.ledger.Programmed()
 	if c, ok, err := l.Kernel.Counters(); err != nil {
 		l.Log.Warn("counters could not be read", "error", err)
 		s.Counters = l.state.Counters
@@ -105,7 +107,7 @@ func (l *Loop) currentState() State {
 	switch {
 	case len(l.blocked) > 0:
 		s.Reason = strings.Join(l.blocked, "; ")
-	case l.actual.Link == nil || !l.actual.Link.Up:
+	case link == nil || !link.Up:
 		s.Reason = "device " + l.Device.Name + " is not there yet"
 	case l.list.trust == unheard:
 		s.Reason = "no complete list of VTEPs yet: waiting for vtep-registry"
