@@ -47,8 +47,9 @@ bench-liveness: ## measure how soon and how often wrongly a gateway's death is n
 	@$(GO) build -o $(BIN)/ ./services/election/internal/peers/measure ./tools/livenessbench
 	@$(SUDO) $(BIN)/livenessbench -measure $(BIN)/measure $(LIVENESS)
 
-bench-dataplane: ## measure what the guard of the tunnel costs, at 10, 1,000 and 10,000 nodes
+bench-dataplane: ## measure what the guard of the tunnel costs, and how soon nodes are programmed, at 10, 1,000 and 10,000 nodes
 	@$(SUDO) $(GO) test -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkPrivilegedGuard$$' -benchtime 1x ./services/dataplane/internal/kernel
+	@$(SUDO) $(GO) test -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkPrivilegedJoin$$' -benchtime 1x ./services/dataplane/internal/app
 
 bench-election: build ## measure what the death of the active gateway's node and planned hand-overs cost, in the lab, with both backends (10 min)
 	@$(SUDO) $(BIN)/lab bench-election $(ELECTION)

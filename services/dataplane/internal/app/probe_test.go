@@ -23,7 +23,7 @@ type echo struct {
 	from map[netip.Addr]bool
 }
 
-func newEcho(t *testing.T, ns *netnstest.Namespace, ip string) *echo {
+func newEcho(t testing.TB, ns *netnstest.Namespace, ip string) *echo {
 	t.Helper()
 	e := &echo{addr: netip.AddrPortFrom(netip.MustParseAddr(ip), 7), from: map[netip.Addr]bool{}}
 	var conn *net.UDPConn
@@ -55,7 +55,7 @@ func newEcho(t *testing.T, ns *netnstest.Namespace, ip string) *echo {
 }
 
 // enlarge makes room in a socket for what comes in while the test gets no processor, so that only the network loses packets.
-func enlarge(t *testing.T, conn *net.UDPConn) {
+func enlarge(t testing.TB, conn *net.UDPConn) {
 	t.Helper()
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -82,7 +82,7 @@ type probe struct {
 	received map[uint32]bool
 }
 
-func startProbe(t *testing.T, ns *netnstest.Namespace, from string, to *echo, pace time.Duration) *probe {
+func startProbe(t testing.TB, ns *netnstest.Namespace, from string, to *echo, pace time.Duration) *probe {
 	t.Helper()
 	p := &probe{stop: make(chan struct{}), done: make(chan struct{}), received: map[uint32]bool{}}
 	err := ns.Do(func() (err error) {
@@ -139,7 +139,7 @@ func (p *probe) counts() (sent, received int) {
 }
 
 // advance waits until n more packets were sent.
-func (p *probe) advance(t *testing.T, n int) {
+func (p *probe) advance(t testing.TB, n int) {
 	t.Helper()
 	start, _ := p.counts()
 	eventually(t, "the probe goes on", func() bool { sent, _ := p.counts(); return sent >= start+n })
@@ -157,7 +157,7 @@ func (p *probe) finish() (sent, lost int) {
 	return sent, sent - received
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if ok() {
@@ -168,7 +168,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // reaches sends packets until one comes back.
-func reaches(t *testing.T, ns *netnstest.Namespace, from string, to *echo) {
+func reaches(t testing.TB, ns *netnstest.Namespace, from string, to *echo) {
 	t.Helper()
 	p := startProbe(t, ns, from, to, 10*time.Millisecond)
 	eventually(t, from+" reaches "+to.addr.String(), func() bool { _, received := p.counts(); return received > 0 })

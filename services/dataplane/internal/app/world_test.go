@@ -68,10 +68,10 @@ func nodeIP(i int) string { return fmt.Sprintf("192.168.%d.1%d", i, i) }
 func podIP(i int) string  { return fmt.Sprintf("100.64.%d.10", i) }
 func podNet(i int) string { return fmt.Sprintf("100.64.%d.0/24", i) }
 
-func newWorld(t *testing.T) *world { t.Helper(); return newWorldTo(t, gatewayIP) }
+func newWorld(t testing.TB) *world { t.Helper(); return newWorldTo(t, gatewayIP) }
 
 // newWorldTo is a world in which the nodes send to a certain VTEP.
-func newWorldTo(t *testing.T, vtep string) *world {
+func newWorldTo(t testing.TB, vtep string) *world {
 	t.Helper()
 	w := &world{gateway: netnstest.New(t), cloud: netnstest.New(t), fabric: netnstest.New(t), dir: t.TempDir(), vtep: vtep}
 	w.fabric.Sysctl(t, "net/ipv4/ip_forward", "1")
@@ -97,7 +97,7 @@ func newWorldTo(t *testing.T, vtep string) *world {
 }
 
 // tunnelNode gives a node a pod address and the way from it to the cloud, by way of a VTEP.
-func tunnelNode(t *testing.T, node *netnstest.Namespace, i int, vtep string) {
+func tunnelNode(t testing.TB, node *netnstest.Namespace, i int, vtep string) {
 	t.Helper()
 	node.SetUp(t, "lo", podIP(i)+"/32")
 	mac := netaddr.VTEPMAC(netip.MustParseAddr(nodeIP(i)))
@@ -139,7 +139,7 @@ func (r *registry) Watch(q *vtepsv1.WatchRequest, stream grpc.ServerStreamingSer
 	})
 }
 
-func newRegistry(t *testing.T, socket string) *registry {
+func newRegistry(t testing.TB, socket string) *registry {
 	t.Helper()
 	r := &registry{log: feed.NewLog[*vtepsv1.Vtep](4096), socket: socket}
 	server := daemon.NewServer()
@@ -149,7 +149,7 @@ func newRegistry(t *testing.T, socket string) *registry {
 }
 
 // inBackground runs until the test ends, or stop is called.
-func inBackground(t *testing.T, run func(ctx context.Context) error) (stop func()) {
+func inBackground(t testing.TB, run func(ctx context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -163,19 +163,19 @@ func inBackground(t *testing.T, run func(ctx context.Context) error) (stop func(
 	return stop
 }
 
-func (r *registry) put(t *testing.T, node, ip string, cidrs ...string) {
+func (r *registry) put(t testing.TB, node, ip string, cidrs ...string) {
 	t.Helper()
 	r.log.Set(t.Context(), node, &vtepsv1.Vtep{Node: node, Ip: ip, PodCidrs: cidrs, State: vtepsv1.State_STATE_ADMITTED})
 }
 
 // remember puts in a node that the registry only remembers.
-func (r *registry) remember(t *testing.T, node, ip string, cidrs ...string) {
+func (r *registry) remember(t testing.TB, node, ip string, cidrs ...string) {
 	t.Helper()
 	r.log.Set(t.Context(), node, &vtepsv1.Vtep{Node: node, Ip: ip, PodCidrs: cidrs, State: vtepsv1.State_STATE_ADMITTED, Stale: true})
 }
 
 // both registers the two nodes.
-func (r *registry) both(t *testing.T) {
+func (r *registry) both(t testing.TB) {
 	t.Helper()
 	for i := 1; i <= 2; i++ {
 		r.put(t, fmt.Sprint("node", i), nodeIP(i), podNet(i))
@@ -184,7 +184,7 @@ func (r *registry) both(t *testing.T) {
 }
 
 // dataplane starts the dataplane as a process in the gateway's namespace.
-func (w *world) dataplane(t *testing.T, args ...string) *exec.Cmd {
+func (w *world) dataplane(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.Command("/proc/self/exe", append([]string{"--socket-dir=" + w.dir, "--http-listen=127.0.0.1:9813", "--gateway-id=gw", "--vpc-cidrs=10.0.0.0/16"}, args...)...)
 	c.Env = append(os.Environ(), asDataplane+"=1")
@@ -193,7 +193,7 @@ func (w *world) dataplane(t *testing.T, args ...string) *exec.Cmd {
 	return c
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Log(strings.TrimSpace(string(b)))
@@ -201,7 +201,7 @@ func (w testWriter) Write(b []byte) (int, error) {
 }
 
 // state reads the tunnel's state until it satisfies ok.
-func (w *world) state(t *testing.T, what string, ok func(*tunnelv1.Tunnel) bool) *tunnelv1.Tunnel {
+func (w *world) state(t testing.TB, what string, ok func(*tunnelv1.Tunnel) bool) *tunnelv1.Tunnel {
 	t.Helper()
 	conn, err := daemon.Dial(filepath.Join(w.dir, daemon.Dataplane+".sock"))
 	if err != nil {
@@ -233,13 +233,13 @@ func (w *world) state(t *testing.T, what string, ok func(*tunnelv1.Tunnel) bool)
 	return nil
 }
 
-func (w *world) ready(t *testing.T, vteps uint32) *tunnelv1.Tunnel {
+func (w *world) ready(t testing.TB, vteps uint32) *tunnelv1.Tunnel {
 	t.Helper()
 	return w.state(t, "ready", func(s *tunnelv1.Tunnel) bool { return s.GetReady() && s.GetVteps() == vteps })
 }
 
 // get asks the dataplane's HTTP port.
-func (w *world) get(t *testing.T, path string) string {
+func (w *world) get(t testing.TB, path string) string {
 	t.Helper()
 	var conn net.Conn
 	if err := w.gateway.Do(func() (err error) { conn, err = net.Dial("tcp", "127.0.0.1:9813"); return err }); err != nil {

@@ -10,26 +10,30 @@ import (
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
 
-// TestPrivilegedRandomWalk: any sequence of VTEP events ends in the kernel state of a fresh start, and after every event the
-// kernel is what the plan predicted.
+// TestPrivilegedRandomWalk: any sequence of VTEP events, each programmed without reading the kernel again, ends in the kernel state of a
+// fresh start; and after every event nothing is left to do, and the kernel is what the ledger takes it for.
 func TestPrivilegedRandomWalk(t *testing.T) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 3))
 			_, walked := gateway(t)
+			ledger := plan.NewLedger(desired())
+			ledger.See(dump(t, walked))
 			vteps := map[string]plan.VTEP{}
 			for range 40 {
 				name := string(rune('a' + r.IntN(6)))
 				if r.IntN(4) == 0 {
 					delete(vteps, name)
+					ledger.Drop(name)
 				} else {
 					v := vtep(name, fmt.Sprintf("192.168.1.%d", 10+r.IntN(6)))
 					for range r.IntN(3) {
 						v.PodCIDRs = append(v.PodCIDRs, vtep("", "0.0.0.0", fmt.Sprintf("100.64.%d.0/24", r.IntN(6))).PodCIDRs...)
 					}
 					vteps[name] = v
+					ledger.Put(v)
 				}
-				converge(t, walked, desired(list(vteps)...))
+				follow(t, walked, ledger, desired(list(vteps)...))
 			}
 			_, fresh := gateway(t)
 			converge(t, fresh, desired(list(vteps)...))
@@ -39,6 +43,26 @@ func TestPrivilegedRandomWalk(t *testing.T) {
 				t.Errorf("walked\n%+v\nfresh\n%+v", got, want)
 			}
 		})
+	}
+}
+
+// follow carries out a ledger's plan, which must be all that d needs.
+func follow(t *testing.T, k *Kernel, l *plan.Ledger, d plan.Desired) {
+	t.Helper()
+	ops := l.Plan().Ops
+	for _, f := range k.Apply(ops) {
+		t.Errorf("apply: %v", f)
+	}
+	l.Applied(ops)
+	after := dump(t, k)
+	if left := plan.Plan(d, after).Ops; len(left) > 0 {
+		t.Fatalf("left to do: %v", left)
+	}
+	if got, want := tunnel(l.Actual()), tunnel(after); !reflect.DeepEqual(got, want) {
+		t.Fatalf("the ledger has
+%+v
+but the kernel is
+%+v", got, want)
 	}
 }
 
