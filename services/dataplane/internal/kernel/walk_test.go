@@ -59,10 +59,7 @@ func follow(t *testing.T, k *Kernel, l *plan.Ledger, d plan.Desired) {
 		t.Fatalf("left to do: %v", left)
 	}
 	if got, want := tunnel(l.Actual()), tunnel(after); !reflect.DeepEqual(got, want) {
-		t.Fatalf("the ledger has
-%+v
-but the kernel is
-%+v", got, want)
+		t.Fatalf("the ledger has\n%+v\nbut the kernel is\n%+v", got, want)
 	}
 }
 

@@ -17,6 +17,11 @@ func (a *Actual) Apply(op Op) {
 		a.dropRoutes(o.Name)
 	case SetForwarding:
 		a.Host.Forwarding = true
+		if a.Host.NIC != nil { // the kernel makes it so for every interface
+			nic := *a.Host.NIC
+			nic.Forwarding = true
+			a.Host.NIC = &nic
+		}
 	case SetFDB:
 		put(&a.FDB, o.MAC, []FDBEntry{{Remote: o.Remote, Permanent: true}})
 	case DeleteFDB:
