@@ -60,8 +60,8 @@ func (s *State) checkAction(now time.Duration) (Action, bool) {
 		return nil, false
 	}
 	c.busy = true
-	if s.switchDue() && now >= max(c.retryAt, s.pace.next, s.budget.ready(reserveTakeover)) {
-		s.budget.spend(now)
+	if s.switchDue() && now >= max(c.retryAt, s.writable(reserveTakeover)) {
+		s.spend(now)
 		return SwitchOff{Interface: s.config.Interface, Epoch: s.acting}, true
 	}
 	c.at = never
@@ -84,7 +84,7 @@ func (s *State) checkWake() time.Duration {
 		wake = max(wake, s.reads.ready(0))
 	}
 	if s.switchDue() {
-		wake = min(wake, max(c.retryAt, s.pace.next, s.budget.ready(reserveTakeover)))
+		wake = min(wake, max(c.retryAt, s.writable(reserveTakeover)))
 	}
 	return wake
 }
@@ -125,8 +125,7 @@ func (s *State) SwitchOffDone(_ SwitchOff, result Result, now time.Duration) {
 	case Done:
 		c.state, c.refusal = CheckOff, ""
 	case Throttled:
-		s.budget.empty(now)
-		s.pace.throttled(now, now)
+		s.throttled(now, now)
 	default:
 		c.refusal = result.Detail
 		c.refusals++

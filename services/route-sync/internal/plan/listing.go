@@ -102,15 +102,15 @@ func (s *State) listAction(now time.Duration) (Action, bool) {
 		slices.Sort(ids)
 		return ReadLists{IDs: slices.Compact(ids), Names: s.config.Lists.ManagedNames()}, true
 	}
-	if s.acting == 0 || !l.read || now < l.retryAt || now < s.pace.next {
+	if s.acting == 0 || !l.read || now < max(l.retryAt, s.writable(reserveOther)) {
 		return nil, false
 	}
 	w, due := s.listWrite()
-	if !due || s.budget.ready(reserveOther) > now {
+	if !due {
 		return nil, false
 	}
 	l.writing = true
-	s.budget.spend(now)
+	s.spend(now)
 	w.Epoch = s.acting
 	return w, true
 }
@@ -123,7 +123,7 @@ func (s *State) listWake() time.Duration {
 	wake := max(l.at, s.reads.ready(0))
 	if s.acting != 0 && l.read {
 		if _, due := s.listWrite(); due {
-			wake = min(wake, max(l.retryAt, s.pace.next, s.budget.ready(reserveOther)))
+			wake = min(wake, max(l.retryAt, s.writable(reserveOther)))
 		}
 	}
 	return wake
@@ -186,17 +186,15 @@ func (s *State) listChange(ipv6 bool) (WriteList, bool) {
 	return w, true
 }
 
-// listRemoval deletes a list of ours that is not wanted, once no table has a route to it.
+// listRemoval deletes a list of ours that is not wanted, once no table has a route to it: of several, the first.
 func (s *State) listRemoval() (WriteList, bool) {
-	wanted := s.wantedLists()
-	for _, id := range slices.Sorted(maps.Keys(s.lists.known)) {
-		l := s.lists.known[id]
-		if !l.Owned || l.Busy || !s.retired && slices.Contains(wanted, id) || s.inUse(id) {
-			continue
+	var first PrefixList
+	for id, l := range s.lists.known {
+		if l.Owned && !l.Busy && (first.ID == "" || id < first.ID) && (s.retired || !slices.Contains(s.wantedLists(), id)) && !s.inUse(id) {
+			first = l
 		}
-		return WriteList{Verb: DeleteList, ID: id, Name: l.Name, IPv6: l.IPv6}, true
 	}
-	return WriteList{}, false
+	return WriteList{Verb: DeleteList, ID: first.ID, Name: first.Name, IPv6: first.IPv6}, first.ID != ""
 }
 
 // inUse tells whether a table has a route to a list, or may have one.
@@ -267,14 +265,12 @@ func (s *State) WriteListDone(w WriteList, id string, result Result, now time.Du
 		return
 	}
 	l.changed = now
-	s.budget.extra(result.Hedges, now)
 	switch result.Outcome {
 	case Done, NoList:
 		l.failures, l.failure, l.retryAt = 0, "", 0
 		s.listWritten(w, id)
 	case Throttled:
-		s.budget.empty(now)
-		s.pace.throttled(now, now)
+		s.throttled(now, now)
 	case Busy, Unknown:
 		// Look before the next try: a list that was made twice could not be told from the first.
 		l.read = false

@@ -89,6 +89,32 @@ func TestMigrationToAListHasNoGap(t *testing.T) {
 	r.next()
 }
 
+// What is left over but leads here already may go slowly: the epoch has converged without.
+func TestLeftoversDoNotDelayConvergence(t *testing.T) {
+	for name, limit := range map[string]func(*Config){
+		"by calls under way": func(c *Config) { c.Parallel = 1 },
+		"by EC2's bucket":    func(c *Config) { c.Bucket = Bucket{Burst: 1, PerSecond: 1} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, withList, limit, func(c *Config) { c.Tables = c.Tables[:1] })
+			r.observe(2, "eni-me") // after a restart, with other flags
+			r.next("read lists pl-1", readOne)
+			r.readsTables(map[string]Table{"rtb-a": {To(cidr("100.64.0.0/16")): to("eni-me"), To(cidr("100.65.0.0/16")): to("eni-me")}})
+			r.readsLists(pl("100.64.0.0/15"))
+			w := r.next("create rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)")[0]
+			r.wait(time.Second)
+			r.done(w, Done)
+			w = r.next("delete rtb-a 100.64.0.0/16 epoch 2 attempt 1 (leftover)")[0]
+			if r.state.Converged() != 2 {
+				t.Error("not converged, though all traffic comes here")
+			}
+			r.wait(time.Second)
+			r.done(w, Done)
+			r.next("delete rtb-a 100.65.0.0/16 epoch 2 attempt 1 (leftover)", readOne)
+		})
+	}
+}
+
 // When the route to the list cannot be made, the old routes have to do.
 func TestFailedMigrationKeepsTheOldRoutes(t *testing.T) {
 	r := newRig(t, withList, one)

@@ -31,8 +31,6 @@ const (
 	ModifyManagedPrefixList         = "ModifyManagedPrefixList"
 	DeleteManagedPrefixList         = "DeleteManagedPrefixList"
 	ModifyNetworkInterfaceAttribute = "ModifyNetworkInterfaceAttribute"
-	// CreateTags is needed to create something with tags.
-	CreateTags = "CreateTags"
 )
 
 const (
@@ -41,7 +39,8 @@ const (
 	typeInterface = "network-interface"
 )
 
-// Needs are the permissions that a configuration needs, in a fixed order.
+// Needs are the permissions of [Policy] that a dry run can ask for, in a fixed order. No dry run knows the conditions
+// under which something is tagged, and what is done to managed lists cannot be asked for before there are any.
 func Needs(c Config) []Need {
 	needs := []Need{{Action: DescribeRouteTables}, {Action: DescribeNetworkInterfaces}, {Action: DescribeManagedPrefixLists}}
 	for _, t := range c.AllTables() {
@@ -49,14 +48,11 @@ func Needs(c Config) []Need {
 			needs = append(needs, Need{action, t, typeTable})
 		}
 	}
-	needs = append(needs, Need{GetManagedPrefixListEntries, "", typeList})
 	for _, id := range c.Lists.IDs {
 		needs = append(needs, Need{GetManagedPrefixListEntries, id, typeList})
 	}
 	if c.Lists.Managed != "" {
-		for _, action := range []string{CreateManagedPrefixList, ModifyManagedPrefixList, DeleteManagedPrefixList, CreateTags} {
-			needs = append(needs, Need{action, "", typeList})
-		}
+		needs = append(needs, Need{CreateManagedPrefixList, "", typeList})
 	}
 	if c.ManageCheck {
 		needs = append(needs, Need{ModifyNetworkInterfaceAttribute, c.Interface, typeInterface})
@@ -119,7 +115,7 @@ func Policy(c Config, account string) string {
 		asked := map[string]string{"aws:RequestTag/" + GatewayTag: "true"}
 		d.Statement = append(d.Statement,
 			statement{Sid: "MakeLists", Action: actions(CreateManagedPrefixList), Resource: lists, Condition: map[string]map[string]string{"StringEquals": asked}},
-			statement{Sid: "TagListsWhenMade", Action: actions(CreateTags), Resource: lists,
+			statement{Sid: "TagListsWhenMade", Action: actions("CreateTags"), Resource: lists,
 				Condition: map[string]map[string]string{"StringEquals": {"ec2:CreateAction": CreateManagedPrefixList}}},
 			statement{Sid: "ChangeLists", Action: actions(ModifyManagedPrefixList, DeleteManagedPrefixList), Resource: lists, Condition: tagged})
 	}

@@ -68,6 +68,23 @@ func (p *pace) started(now time.Duration) {
 	}
 }
 
+// writable is when a call that changes something may start and leave the given share of the bucket.
+func (s *State) writable(reserve float64) time.Duration {
+	return max(s.pace.next, s.budget.ready(reserve))
+}
+
+// spend notes that such a call starts.
+func (s *State) spend(now time.Duration) {
+	s.budget.spend(now)
+	s.pace.started(now)
+}
+
+// throttled notes that EC2 refused such a call, which began at startedAt.
+func (s *State) throttled(startedAt, now time.Duration) {
+	s.budget.empty(now)
+	s.pace.throttled(startedAt, now)
+}
+
 // idle notes that there is nothing to write.
 func (p *pace) idle(now time.Duration) {
 	if p.interval > 0 && now-max(p.changedAt, p.next) > paceCalm {

@@ -43,11 +43,6 @@ func (s *State) planProbes(now time.Duration) {
 		return
 	}
 	for _, n := range Needs(s.config) {
-		// What cannot be asked for: no dry run knows the conditions under which something is tagged, and what
-		// is done to all lists is done to none in particular.
-		if n.Action == CreateTags || n.Type == typeList && n.ID == "" && n.Action != CreateManagedPrefixList {
-			continue
-		}
 		s.probes.queue = append(s.probes.queue, probed{n, now})
 	}
 }
@@ -60,7 +55,7 @@ func (s *State) probeAction(now time.Duration) (Action, bool) {
 	p := &s.probes
 	next := p.queue[0]
 	p.busy = true
-	s.budget.spend(now)
+	s.spend(now)
 	return Probe{Need: next.Need, Interface: s.config.Interface}, true
 }
 
@@ -69,7 +64,7 @@ func (s *State) probeWake() time.Duration {
 	if p.busy || len(p.queue) == 0 || s.acting != 0 && !s.converged {
 		return never
 	}
-	return max(p.at, p.queue[0].at, s.pace.next, s.budget.ready(reserveOther))
+	return max(p.at, p.queue[0].at, s.writable(reserveOther))
 }
 
 // ProbeDone takes the end of a Probe: Done when the permission is there, Denied when it is not.

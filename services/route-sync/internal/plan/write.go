@@ -19,7 +19,7 @@ type step struct {
 func (s *State) writes(now time.Duration) []Action {
 	var actions []Action
 	s.writeAt = never
-	open, due := s.uncarried && !s.retired, 0
+	open, full, due := s.uncarried && !s.retired, false, 0
 	for _, r := range s.order() {
 		next := s.step(r)
 		open = open || next.open
@@ -27,21 +27,21 @@ func (s *State) writes(now time.Duration) []Action {
 			continue
 		}
 		due++
-		if s.writing >= s.config.Parallel {
-			// The end of a write is what happens next.
-			s.writeAt = never
-			return actions
-		}
-		if at := max(r.retryAt, s.pace.next, s.budget.ready(next.reserve)); at > now {
+		at := max(r.retryAt, s.writable(next.reserve))
+		switch first := s.writable(reserveTakeover); {
+		case full:
+		case s.writing >= s.config.Parallel:
+			full, s.writeAt = true, never // the end of a write is what happens next
+		case first > now:
+			full, s.writeAt = true, first
+		case at > now:
 			s.writeAt = min(s.writeAt, at)
-			if token := s.budget.ready(reserveTakeover); token > now {
-				// Nor can another be written now.
-				s.writeAt = max(token, s.pace.next)
-				return actions
-			}
-			continue
+		default:
+			actions = append(actions, s.write(r, next, now))
 		}
-		actions = append(actions, s.write(r, next, now))
+		if full && open {
+			return actions // nothing more to find out
+		}
 	}
 	if due == 0 && s.writing == 0 {
 		s.pace.idle(now)
@@ -158,8 +158,7 @@ func (s *State) write(r *route, next step, now time.Duration) Write {
 	r.writing, r.startedAt = true, now
 	r.attempt++
 	s.writing++
-	s.budget.spend(now)
-	s.pace.started(now)
+	s.spend(now)
 	return Write{
 		Key: r.key, Verb: next.verb, Interface: s.config.Interface, Epoch: s.acting, Attempt: r.attempt, Reason: next.reason,
 		// When all writes under way were made again, the bucket would still not be empty.
@@ -178,8 +177,7 @@ func (s *State) WriteDone(w Write, result Result, now time.Duration) {
 	}
 	r.endedAt = now
 	if result.Outcome == Throttled {
-		s.budget.empty(now)
-		s.pace.throttled(r.startedAt, now)
+		s.throttled(r.startedAt, now)
 	} else {
 		s.pace.accepted(r.startedAt)
 	}
