@@ -25,6 +25,9 @@ const (
 	callTimeout = 2 * time.Second
 	// hedgeAfter is how long a write may go without an answer until it is made once more.
 	hedgeAfter = 600 * time.Millisecond
+	// maxHedges is how many calls may be under way for the second time. When more are slow, all are, and twice the
+	// calls would make a processor or a network that is overloaded slower still.
+	maxHedges = 8
 	// idleTimeout is how long an unused connection is kept. Warm uses each more often.
 	idleTimeout = 5 * time.Minute
 	// spare connections are for reads beside the writes.
@@ -54,6 +57,8 @@ type Client struct {
 	options Options
 	// adaptive is the SDK's own way to repeat reads; writes are repeated by the plan.
 	adaptive aws.Retryer
+	// hedges has an element for each call that is under way for the second time.
+	hedges chan struct{}
 	// entries are those of prefix lists, by version. Only ReadLists uses it, of which there is one at a time.
 	entries map[listVersion][]netip.Prefix
 }
@@ -82,6 +87,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	return &Client{
 		options: o,
 		http:    http,
+		hedges:  make(chan struct{}, maxHedges),
 		adaptive: retry.NewAdaptiveMode(func(a *retry.AdaptiveModeOptions) {
 			a.StandardOptions = append(a.StandardOptions, func(s *retry.StandardOptions) {
 				s.MaxAttempts, s.MaxBackoff = 2, callTimeout/4

@@ -134,17 +134,10 @@ func (c *Client) WriteList(ctx context.Context, w plan.WriteList, open func() bo
 	attributes := []attribute.KeyValue{
 		attribute.String("ec2.prefix_list", w.ID), attribute.String("ec2.prefix_list_name", w.Name), attribute.Int64("epoch", int64(w.Epoch)),
 	}
-	ids := make(chan string, 2) // a call may be hedged
-	result = c.write(ctx, action, false, open, attributes, func(ctx context.Context) error {
-		id, err := c.list(ctx, w)
-		if err == nil {
-			ids <- id
-		}
+	result = c.write(ctx, action, false, open, attributes, func(ctx context.Context) (err error) {
+		id, err = c.list(ctx, w)
 		return err
 	})
-	if result.Outcome == plan.Done {
-		id = <-ids
-	}
 	return id, result
 }
 

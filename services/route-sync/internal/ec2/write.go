@@ -48,11 +48,7 @@ func (c *Client) write(ctx context.Context, action string, again bool, open func
 	ctx, span := c.options.Tracer.Start(ctx, "ec2."+action, trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(append(attributes, attribute.String("ec2.action", action))...))
 	defer span.End()
-	after := hedgeAfter
-	if !again {
-		after = 2 * callTimeout // never: it has ended by then
-	}
-	result := hedge(withFence(ctx, open), after, func(ctx context.Context) plan.Result {
+	call := func(ctx context.Context) plan.Result {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		result := resultOf(action, do(ctx))
@@ -60,30 +56,41 @@ func (c *Client) write(ctx context.Context, action string, again bool, open func
 			c.options.OnCall(action, result.Outcome)
 		}
 		return result
-	})
+	}
+	ctx = withFence(ctx, open)
+	var result plan.Result
+	if again {
+		result = c.hedge(ctx, call)
+	} else {
+		result = call(ctx)
+	}
 	describe(span, result)
 	return result
 }
 
-// hedge calls do, and once more when it has not ended after a while. The first that succeeds is the result, and ends
-// the other; when neither does, it is what EC2 said last, rather than that it said nothing. What do does must be
-// harmless to do twice.
-func hedge(ctx context.Context, after time.Duration, do func(context.Context) plan.Result) plan.Result {
+// hedge calls do, and once more when it has not ended after a while, unless there are too many such calls. The first
+// that succeeds is the result, and ends the other; when neither does, it is what EC2 said last, rather than that it
+// said nothing. What do does must be harmless to do twice.
+func (c *Client) hedge(ctx context.Context, do func(context.Context) plan.Result) plan.Result {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan plan.Result, 2)
-	start := func(ctx context.Context) {
-		go func() { results <- do(ctx) }()
-	}
-	start(ctx)
-	timer := time.NewTimer(after)
+	go func() { results <- do(ctx) }()
+	timer := time.NewTimer(hedgeAfter)
 	defer timer.Stop()
+	var slow chan<- struct{} // not nil while the call waits to be made once more
 	var best *plan.Result
 	running, hedges := 1, 0
 	for {
 		select {
 		case <-timer.C:
-			start(elsewhere(ctx))
+			slow = c.hedges
+		case slow <- struct{}{}:
+			slow = nil
+			go func() {
+				defer func() { <-c.hedges }()
+				results <- do(elsewhere(ctx))
+			}()
 			running++
 			hedges++
 		case r := <-results:

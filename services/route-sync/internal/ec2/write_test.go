@@ -3,12 +3,14 @@ package ec2_test
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -72,6 +74,50 @@ func TestSlowCallIsMadeOnceOnlyWhenNoMoreIsAllowed(t *testing.T) {
 			}
 			if n := s.MutatingCalls(); n != 1 {
 				t.Errorf("%d calls", n)
+			}
+		})
+	}
+}
+
+// When all calls are slow only few are made once more at a time, so that what is overloaded is not asked for twice as
+// much; when that helps, all get their turn.
+func TestFewOfManySlowCallsAreMadeOnceMore(t *testing.T) {
+	const calls, most = 30, 8
+	for name, c := range map[string]struct {
+		stuck int64 // how many calls get no answer
+		want  plan.Outcome
+		made  int // at most
+	}{
+		"nothing is answered":      {math.MaxInt64, plan.Unknown, calls + most},
+		"those made once more are": {calls, plan.Done, 2 * calls},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newCloud(t, ec2standin.Config{}, (*httptest.Server).Start)
+			if err := s.SetRoute("rtb-1", pods, ec2standin.ToENI("eni-1")); err != nil {
+				t.Fatal(err)
+			}
+			held := make(chan struct{})
+			t.Cleanup(func() { close(held) })
+			var arrived atomic.Int64
+			s.SetFaults(ec2standin.Faults{Hook: func(ec2standin.Call) {
+				if arrived.Add(1) <= c.stuck {
+					<-held
+				}
+			}})
+			client, _ := open(t)
+			w := write(plan.Replace, "rtb-1", pods, "eni-0")
+			w.Hedge = true
+			var wg sync.WaitGroup
+			for range calls {
+				wg.Go(func() {
+					if got := client.Write(t.Context(), w, always); got.Outcome != c.want {
+						t.Errorf("got %+v", got)
+					}
+				})
+			}
+			wg.Wait()
+			if n := s.MutatingCalls(); n <= calls || n > c.made {
+				t.Errorf("%d calls for %d writes, want at most %d", n, calls, c.made)
 			}
 		})
 	}
