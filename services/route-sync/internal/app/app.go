@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +19,6 @@ import (
 	"github.com/hybridgateway/gateway/services/route-sync/internal/api"
 	"github.com/hybridgateway/gateway/services/route-sync/internal/config"
 	"github.com/hybridgateway/gateway/services/route-sync/internal/ec2"
-	"github.com/hybridgateway/gateway/services/route-sync/internal/plan"
 	"github.com/hybridgateway/gateway/services/route-sync/internal/syncer"
 )
 
@@ -70,9 +68,7 @@ func keepRoutes(ctx context.Context, c config.Config, election grpc.ClientConnIn
 			Parallel: parallel,
 			Tracer:   t.Tracer,
 			Log:      t.Log,
-			OnCall: func(action string, outcome plan.Outcome) {
-				m.Called(action, outcome, action != plan.DescribeNetworkInterfaces && !strings.HasSuffix(action, ec2.DryRun))
-			},
+			OnCall:   m.Called,
 		}); err != nil {
 			return err
 		}

@@ -214,6 +214,12 @@ func TestSourceDestCheck(t *testing.T) {
 		r.await("the refusal is told", func() bool {
 			return strings.Contains(told(r).GetProblem(), "could not be switched off") && strings.Contains(told(r).GetProblem(), "grant ec2:ModifyNetworkInterfaceAttribute")
 		})
+		if got := r.metric("eks_hybrid_gateway_route_reconcile_errors_total"); got != "0" {
+			t.Errorf("%s errors of routes", got)
+		}
+		if got := r.metric(`eks_hybrid_gateway_route_ec2_calls_total{action="ModifyNetworkInterfaceAttribute",outcome="denied"}`); got == "" {
+			t.Error("the refused call is not counted")
+		}
 	})
 }
 

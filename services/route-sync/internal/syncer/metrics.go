@@ -32,7 +32,7 @@ func NewMetrics(meter metric.Meter) (*Metrics, error) {
 	m := &Metrics{}
 	var errs [5]error
 	m.calls, errs[0] = meter.Int64Counter(telemetry.MetricRouteCalls, metric.WithDescription("Calls to EC2, by action and outcome."))
-	m.errors, errs[1] = meter.Int64Counter(telemetry.MetricRouteReconcileErrors, metric.WithDescription("Failed reads and writes of routes."))
+	m.errors, errs[1] = meter.Int64Counter(telemetry.MetricRouteReconcileErrors, metric.WithDescription("Failed reads and writes of routes and of the prefix lists they lead to."))
 	m.drift, errs[2] = meter.Int64Counter(telemetry.MetricRouteDriftRepairs, metric.WithDescription("Routes put back after somebody changed or deleted them."))
 	m.duration, errs[3] = meter.Float64Histogram(telemetry.MetricRouteTakeover, metric.WithUnit("s"),
 		metric.WithDescription("Time from the leadership event until all routes are in place."),
@@ -59,14 +59,25 @@ func NewMetrics(meter metric.Meter) (*Metrics, error) {
 	return m, nil
 }
 
-// Called counts a call to EC2. Looking up an interface is neither a read nor a write of a route, so that a missing
-// permission for it alerts nobody.
-func (m *Metrics) Called(action string, outcome plan.Outcome, ofRoute bool) {
+// Called counts a call to EC2.
+func (m *Metrics) Called(action string, outcome plan.Outcome) {
 	m.calls.Add(context.Background(), 1, metric.WithAttributes(
 		attribute.String("action", action), attribute.String("outcome", outcome.String())))
-	if ofRoute && outcome.Failure() {
+	if ofRoutes(action) && outcome.Failure() {
 		m.errors.Add(context.Background(), 1)
 	}
+}
+
+// ofRoutes tells whether a call is for routes, or for the prefix lists that they lead to. What is amiss with
+// interfaces and permissions is told by items of their own, and leaves the routes as they are.
+func ofRoutes(action string) bool {
+	switch action {
+	case plan.DescribeRouteTables, plan.ReplaceRoute, plan.CreateRoute, plan.DeleteRoute,
+		plan.DescribeManagedPrefixLists, plan.GetManagedPrefixListEntries,
+		plan.CreateManagedPrefixList, plan.ModifyManagedPrefixList, plan.DeleteManagedPrefixList:
+		return true
+	}
+	return false
 }
 
 func (m *Metrics) repaired(ctx context.Context) { m.drift.Add(ctx, 1) }
