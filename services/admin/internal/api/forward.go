@@ -25,6 +25,8 @@ const (
 	transferWithin = 2 * time.Minute
 	// purgeWithin covers 10,000 routes at the five writes a second that EC2 grants an account.
 	purgeWithin = time.Hour
+	// wayBack is what is kept of the operator's patience for the answer, but no more than a fifth.
+	wayBack = time.Second
 )
 
 // TransferLeadership implements AdminService.
@@ -102,11 +104,12 @@ func (s *Server) GetPublication(ctx context.Context, _ *adminv1.GetPublicationRe
 	return &adminv1.GetPublicationResponse{Publication: answer}, nil
 }
 
-// bounded ends after the limit, or after four fifths of what the caller waits: then the
-// answer that says which service is late still reaches the caller.
+// bounded ends after the limit, or a little before the caller gives up: then the answer that
+// says which service is late still reaches the caller.
 func bounded(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(deadline)*4/5)
+		patience := time.Until(deadline)
+		limit = min(limit, patience-min(wayBack, patience/5))
 	}
 	return context.WithTimeout(ctx, limit)
 }

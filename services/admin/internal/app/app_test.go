@@ -372,9 +372,10 @@ func (s routeSync) Adopt(_ context.Context, r *routesv1.AdoptRequest) (*routesv1
 	return &routesv1.AdoptResponse{}, nil
 }
 
-// Purge goes on until its caller gives up.
+// Purge goes on until its caller gives up. It tells how long that takes, to the minute.
 func (s routeSync) Purge(ctx context.Context, _ *routesv1.PurgeRequest) (*routesv1.PurgeResponse, error) {
-	s.asked <- "purge"
+	deadline, _ := ctx.Deadline()
+	s.asked <- "purge within " + time.Until(deadline).Round(time.Minute).String()
 	<-ctx.Done()
 	s.asked <- "gave up"
 	return nil, status.FromContextError(ctx.Err()).Err()

@@ -61,14 +61,26 @@ func TestRequestsArePassedOn(t *testing.T) {
 
 // An operator who gives up frees the service, which is not asked twice.
 func TestGivingUpReachesTheService(t *testing.T) {
+	t.Run("without a deadline", func(t *testing.T) { givesUp(t, t.Context(), "1h0m0s") })
+	t.Run("with a deadline", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		givesUp(t, ctx, "10m0s")
+	})
+}
+
+// givesUp is an operator who gives up when the service was given its time.
+func givesUp(t *testing.T, ctx context.Context, given string) {
+	t.Helper()
 	g := newWholeGateway(t)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
 		_, err := g.dial(t, g.operators, "operator", operators).PurgeRoutes(ctx, &adminv1.PurgeRoutesRequest{})
 		ended <- err
 	}()
-	g.wants(t, "purge")
+	g.wants(t, "purge within "+given)
 	cancel()
 	g.wants(t, "gave up")
 	if err := <-ended; status.Code(err) != codes.Canceled {
@@ -83,7 +95,7 @@ func TestAHangingServiceIsNamed(t *testing.T) {
 	defer cancel()
 	_, err := g.dial(t, g.operators, "operator", operators).PurgeRoutes(ctx, &adminv1.PurgeRoutesRequest{})
 	refused(t, err, codes.DeadlineExceeded, daemon.RouteSync, "route-sync of this gateway did not answer in time")
-	g.wants(t, "purge")
+	g.wants(t, "purge within 0s")
 	g.wants(t, "gave up")
 }
 
