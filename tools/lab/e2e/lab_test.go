@@ -84,7 +84,11 @@ type suite struct{ *lab.Lab }
 
 // TestPrivilegedLab brings one lab up and runs everything else in it.
 func TestPrivilegedLab(t *testing.T) {
-	s := up(t, lab.Options{Prefix: testPrefix, Dir: testDir})
+	up(t, lab.Options{Prefix: testPrefix, Dir: testDir}).all(t)
+}
+
+// all runs everything that is the same in both modes of the VTEP.
+func (s *suite) all(t *testing.T) {
 	for _, group := range []struct {
 		name string
 		run  func(*testing.T)

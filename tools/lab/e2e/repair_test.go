@@ -49,21 +49,11 @@ func (s *suite) testDrift(t *testing.T) {
 			t.Errorf("route is %v, want %s", r, m.ENI)
 		}
 	})
-	t.Run("CiliumVTEPConfig deleted", func(t *testing.T) {
-		h := s.healthy(t)
-		if err := s.Cluster.DeleteVTEPConfig(within(t)); err != nil {
-			t.Fatal(err)
-		}
-		s.waitPublished(t, h.Active)
-	})
-	t.Run("CiliumVTEPConfig changed", func(t *testing.T) {
-		h := s.healthy(t)
-		patch := []byte(`{"spec":{"endpoints":[{"name":"vpc-gateway","tunnelEndpoint":"10.0.9.9","cidr":"10.0.0.0/16","mac":"02:00:00:00:00:09"}]}}`)
-		if _, err := s.Cluster.Nodes.Resource(cluster.CiliumVTEPConfigs).Patch(within(t), cluster.VTEPConfigName, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		s.waitPublished(t, h.Active)
-	})
+	if s.Options.VTEPMode == lab.Floating {
+		s.testFloatingDrift(t)
+	} else {
+		s.testPublishedDrift(t)
+	}
 	t.Run("kernel entries deleted", func(t *testing.T) {
 		h := s.healthy(t)
 		want, err := h.Active.KernelEntries()
@@ -92,6 +82,24 @@ func (s *suite) testDrift(t *testing.T) {
 			t.Error(err)
 		}
 		s.healthy(t)
+	})
+}
+
+func (s *suite) testPublishedDrift(t *testing.T) {
+	t.Run("CiliumVTEPConfig deleted", func(t *testing.T) {
+		h := s.healthy(t)
+		if err := s.Cluster.DeleteVTEPConfig(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		s.waitPublished(t, h.Active)
+	})
+	t.Run("CiliumVTEPConfig changed", func(t *testing.T) {
+		h := s.healthy(t)
+		patch := []byte(`{"spec":{"endpoints":[{"name":"vpc-gateway","tunnelEndpoint":"10.0.9.9","cidr":"10.0.0.0/16","mac":"02:00:00:00:00:09"}]}}`)
+		if _, err := s.Cluster.Nodes.Resource(cluster.CiliumVTEPConfigs).Patch(within(t), cluster.VTEPConfigName, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		s.waitPublished(t, h.Active)
 	})
 }
 

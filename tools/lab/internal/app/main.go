@@ -143,7 +143,7 @@ func run(ctx context.Context, c config.Config, stdout, stderr io.Writer) error {
 func options(c config.Config, stderr io.Writer) lab.Options {
 	o := lab.Options{
 		Prefix: c.Prefix, Dir: c.Dir, BinDir: c.BinDir, Manifests: c.Manifests,
-		EC2Latency: c.EC2Latency, Nodes: c.Nodes, Backend: c.Backend,
+		EC2Latency: c.EC2Latency, Nodes: c.Nodes, Backend: c.Backend, VTEPMode: c.VTEPMode,
 	}
 	if c.Verbose {
 		o.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -42,7 +42,7 @@ func runUp(ctx context.Context, c config.Config, stdout io.Writer) error {
 	}
 	args := []string{
 		config.Hold, "--bin-dir=" + c.BinDir, "--manifests=" + c.Manifests, "--ec2-latency=" + c.EC2Latency.String(),
-		"--backend=" + string(c.Backend), fmt.Sprintf("--nodes=%d", c.Nodes), "--dir=" + c.Dir, "--prefix=" + c.Prefix, fmt.Sprintf("--verbose=%t", c.Verbose),
+		"--backend=" + string(c.Backend), "--vtep-mode=" + string(c.VTEPMode), fmt.Sprintf("--nodes=%d", c.Nodes), "--dir=" + c.Dir, "--prefix=" + c.Prefix, fmt.Sprintf("--verbose=%t", c.Verbose),
 	}
 	cmd := exec.Command(self, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -150,7 +150,8 @@ func instructions(l *lab.Lab) []string {
 		"",
 		"  " + self + " exec gw1 -- hgctl status            what gateway 1 knows and does; gw2 likewise",
 		"  " + self + " exec gw2 -- hgctl status --watch    live",
-		"  " + self + " exec cp -- kubectl get ciliumvtepconfigs,ciliumnodes,leases -A    if you have kubectl",
+		"  " + self + " exec gw1 -- hgctl vteps publication  what Cilium is told, or has to be set to",
+		"  " + self + " exec cp -- kubectl get ciliumnodes,leases,configmaps -A    if you have kubectl",
 		"  " + self + " exec ec2-1 -- ping 100.64.1.10      EC2 pod to on-premises pod, through the tunnel",
 		"  " + self + " exec node1-pod1                     a shell in an on-premises pod",
 		"",

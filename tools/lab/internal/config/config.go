@@ -38,7 +38,8 @@ type Config struct {
 	Dir        string
 	Prefix     string
 	Verbose    bool
-	Backend    lab.Backend // of demo, up and hold: where the leadership record is
+	Backend    lab.Backend  // of demo, up and hold: where the leadership record is
+	VTEPMode   lab.VTEPMode // of the same: how on-premises nodes find the gateway
 
 	Grace time.Duration // of down
 
@@ -49,14 +50,15 @@ type Config struct {
 	Backends []lab.Backend // of bench-election
 }
 
-// record is of the commands that bring one lab up.
-type record struct {
-	Backend lab.Backend `help:"Where the gateways keep the leadership record: lease (a Kubernetes Lease) or etcd." enum:"lease,etcd" default:"lease" placeholder:"NAME"`
+// oneLab is of the commands that bring one lab up.
+type oneLab struct {
+	VTEPMode lab.VTEPMode `name:"vtep-mode" help:"How on-premises nodes find the gateway: published (in a CiliumVTEPConfig) or floating (at an address that never changes, with a stock Cilium)." enum:"published,floating" default:"published" placeholder:"NAME"`
+	Backend  lab.Backend  `help:"Where the gateways keep the leadership record: lease (a Kubernetes Lease) or etcd." enum:"lease,etcd" default:"lease" placeholder:"NAME"`
 }
 
 type flags struct {
-	Demo record `cmd:"" help:"Bring the lab up, show the gateway at work, check what is shown, and remove everything."`
-	Up   record `cmd:"" help:"Bring the lab up, and leave it up in the background."`
+	Demo oneLab `cmd:"" help:"Bring the lab up, show the gateway at work, check what is shown, and remove everything."`
+	Up   oneLab `cmd:"" help:"Bring the lab up, and leave it up in the background."`
 	Down struct {
 		Grace time.Duration `help:"How long the lab's process may take to remove it; then it is killed, and the lab removed without it." default:"30s" placeholder:"TIME"`
 	} `cmd:"" help:"Remove the lab, whether it is up, hangs or was left behind by a crash."`
@@ -68,7 +70,7 @@ type flags struct {
 		Rounds   int           `help:"How many nodes die, and how many planned changes of leaders of each kind there are, 1 to 1000." default:"20" placeholder:"N"`
 		Backends []lab.Backend `help:"With which backends, one after the other." enum:"lease,etcd" default:"lease,etcd" placeholder:"NAME"`
 	} `cmd:"" help:"Measure what the death of the active gateway's node and planned changes of leaders cost, and print tables; with each backend in a lab that is removed afterwards."`
-	Hold record `cmd:"" hidden:"" help:"Bring the lab up and hold it until SIGTERM. This is what up leaves in the background."`
+	Hold oneLab `cmd:"" hidden:"" help:"Bring the lab up and hold it until SIGTERM. This is what up leaves in the background."`
 
 	BinDir     string           `help:"Directory of the services, of hgctl and of the control plane. Default: where this program is." placeholder:"DIR"`
 	Manifests  string           `help:"Directory of the product's Kubernetes permissions. Default: deploy/rbac beside the programs' directory." placeholder:"DIR"`
@@ -101,11 +103,11 @@ func Parse(args []string, out io.Writer) (Config, error) {
 	}
 	switch c.Command {
 	case Demo:
-		c.Backend = f.Demo.Backend
+		c.Backend, c.VTEPMode = f.Demo.Backend, f.Demo.VTEPMode
 	case Up:
-		c.Backend = f.Up.Backend
+		c.Backend, c.VTEPMode = f.Up.Backend, f.Up.VTEPMode
 	case Hold:
-		c.Backend = f.Hold.Backend
+		c.Backend, c.VTEPMode = f.Hold.Backend, f.Hold.VTEPMode
 	}
 	if len(c.Args) > 0 && c.Args[0] == "--" {
 		c.Args = c.Args[1:]

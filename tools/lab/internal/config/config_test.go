@@ -50,11 +50,23 @@ func TestParseBackend(t *testing.T) {
 	}
 }
 
+func TestParseVTEPMode(t *testing.T) {
+	for _, command := range []string{config.Demo, config.Up, config.Hold} {
+		for arg, want := range map[string]lab.VTEPMode{"": lab.Published, "--vtep-mode=floating": lab.Floating} {
+			c, err := config.Parse(strings.Fields(command+" "+arg), io.Discard)
+			if err != nil || c.VTEPMode != want {
+				t.Errorf("%s %s: mode %q, %v, want %q", command, arg, c.VTEPMode, err, want)
+			}
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"bench-election --rounds=0", "--rounds=0: want 1 to 1000"},
 		{"bench-election --backends=paper", "paper"},
 		{"up --backend=paper", "paper"},
+		{"up --vtep-mode=sinking", "sinking"},
 		{"demo --nodes=0", "--nodes=0: want 1 to 200"},
 		{"demo --ec2-latency=2h", "--ec2-latency=2h0m0s: want 0s to 1m"},
 		{"demo --ec2-latency=fast", "--ec2-latency"},

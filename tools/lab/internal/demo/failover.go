@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
 	"github.com/hybridgateway/gateway/tools/lab/internal/lab"
 	"github.com/hybridgateway/gateway/tools/lab/internal/probe"
 	"github.com/hybridgateway/gateway/tools/lab/internal/timeline"
-	"github.com/hybridgateway/gateway/tools/lab/internal/traces"
 )
 
 // Names of spans by which a change of leaders is recognised.
@@ -46,7 +46,11 @@ func (d *demo) nodeDies(ctx context.Context) error {
 		pair.Stop()
 		return err
 	}
-	d.say.Doing("%s is off; waiting for %s to notice, to take the record, to turn the VPC's routes and the nodes' tunnels to itself", active.Name, standby.Name)
+	turn := "to turn the VPC's routes and the nodes' tunnels to itself"
+	if d.lab.Options.VTEPMode == lab.Floating {
+		turn = "to turn the VPC's routes to itself, that of the nodes' VTEP among them"
+	}
+	d.say.Doing("%s is off; waiting for %s to notice, to take the record, %s", active.Name, standby.Name, turn)
 	err = errors.Join(WaitActive(ctx, d.lab, standby), pair.WaitReceived(ctx, 20))
 	there, back := pair.Stop()
 	if err != nil {
@@ -65,7 +69,7 @@ func (d *demo) nodeDies(ctx context.Context) error {
 
 // timeline prints how a gateway took over after a moment.
 func (d *demo) timeline(ctx context.Context, by *gateway.Gateway, since time.Time) error {
-	lines, err := Timeline(ctx, d.lab.Traces, by.Name, since)
+	lines, err := Timeline(ctx, d.lab, by.Name, since)
 	if err != nil {
 		return err
 	}
@@ -91,8 +95,8 @@ func WaitActive(ctx context.Context, l *lab.Lab, g *gateway.Gateway) error {
 
 // Timeline makes the lines of the change of leaders that a gateway carried out
 // after a moment. It waits for the spans to arrive.
-func Timeline(ctx context.Context, store *traces.Store, gatewayName string, since time.Time) ([]timeline.Line, error) {
-	spans, err := store.Wait(ctx, func(s timeline.Span) bool {
+func Timeline(ctx context.Context, l *lab.Lab, gatewayName string, since time.Time) ([]timeline.Line, error) {
+	spans, err := l.Traces.Wait(ctx, func(s timeline.Span) bool {
 		return s.Name == spanTakeover && s.Gateway == gatewayName && s.End.After(since)
 	})
 	if err != nil {
@@ -103,21 +107,22 @@ func Timeline(ctx context.Context, store *traces.Store, gatewayName string, sinc
 	// than this.
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	all, err := store.WaitTrace(ctx, id, complete)
+	passed := []string{gateway.Election, gateway.RouteSync}
+	if l.Options.VTEPMode == lab.Published {
+		passed = append(passed, gateway.VtepRegistry)
+	}
+	all, err := l.Traces.WaitTrace(ctx, id, func(spans []timeline.Span) bool { return have(spans, passed) })
 	if err != nil {
 		return nil, err
 	}
 	return timeline.Of(all, since), nil
 }
 
-// complete tells whether a trace has spans of all services that a change of
-// leaders passes through.
-func complete(spans []timeline.Span) bool {
-	missing := map[string]bool{gateway.Election: true, gateway.RouteSync: true, gateway.VtepRegistry: true}
-	for _, s := range spans {
-		delete(missing, s.Service)
-	}
-	return len(missing) == 0
+// have tells whether a trace has spans of all of the services.
+func have(spans []timeline.Span, services []string) bool {
+	return !slices.ContainsFunc(services, func(name string) bool {
+		return !slices.ContainsFunc(spans, func(s timeline.Span) bool { return s.Service == name })
+	})
 }
 
 func (d *demo) handOver(ctx context.Context) error {

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/flows"
@@ -14,7 +15,11 @@ func (d *demo) cloudToPods(ctx context.Context) error {
 }
 
 func (d *demo) podsToCloud(ctx context.Context) error {
-	d.say.Why("The nodes' Cilium knows one thing: the VPC's network is behind the active gateway's tunnel endpoint, as the CiliumVTEPConfig says that the gateway wrote.")
+	says := "the active gateway's tunnel endpoint, as the CiliumVTEPConfig says that the gateway wrote"
+	if d.lab.Options.VTEPMode == lab.Floating {
+		says = fmt.Sprintf("the tunnel endpoint %s, as cilium-config says since the day it was set up; the VPC leads that address to the active gateway", lab.FloatingVTEP.Addr())
+	}
+	d.say.Why("The nodes' Cilium knows one thing: the VPC's network is behind %s.", says)
 	return d.flow(ctx, flows.PodsToCloud, "every on-premises pod asks every EC2 pod which address it sees")
 }
 

@@ -55,7 +55,7 @@ func networks(s onprem.Spec) string {
 // Join sets a node up, registers it while a packet a millisecond is sent to its
 // pod, and returns how long it took from the request until the first arrived.
 func Join(ctx context.Context, l *lab.Lab, s onprem.Spec) (time.Duration, error) {
-	n, err := l.AddNode(s)
+	n, err := l.AddNode(ctx, s)
 	if err != nil {
 		return 0, err
 	}

@@ -62,6 +62,11 @@ type Config struct {
 	ElectionKubeconfig string
 	RegistryKubeconfig string
 
+	// FloatingVTEP is the address that all gateways carry, if they do, and FloatingTables are
+	// the route tables through which packets for it enter the VPC.
+	FloatingVTEP   netip.Prefix
+	FloatingTables []string
+
 	PeerKeyFile string       // what gateways' heartbeats are signed with
 	Peers       []netip.Addr // all gateways
 
@@ -120,7 +125,27 @@ func (c Config) args(service string) []string {
 		args = append(args, fmt.Sprintf("--listen=%s", c.AdminAddress()),
 			"--tls-cert="+c.TLSCert, "--tls-key="+c.TLSKey, "--client-ca="+c.ClientCA)
 	}
+	if c.FloatingVTEP.IsValid() {
+		args = append(args, FloatingArgs(service, c.FloatingVTEP)...)
+		switch service {
+		case Election:
+			args = append(args, "--node-ip="+c.NodeIP.String())
+		case RouteSync:
+			args = append(args, "--floating-vtep-route-tables="+strings.Join(c.FloatingTables, ","))
+		}
+	}
 	return append(args, c.ExtraArgs[service]...)
+}
+
+// FloatingArgs are the flags by which a service knows of the address that all gateways carry.
+func FloatingArgs(service string, vtep netip.Prefix) []string {
+	switch service {
+	case VtepRegistry:
+		return []string{"--vtep-mode=floating", "--floating-vtep=" + vtep.String()}
+	case Dataplane, RouteSync:
+		return []string{"--floating-vtep=" + vtep.String()}
+	}
+	return nil
 }
 
 // env is a container's environment. Only route-sync has anything of AWS's, and

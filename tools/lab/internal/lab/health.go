@@ -93,7 +93,7 @@ func (l *Lab) Health(ctx context.Context) (*Health, error) {
 			return nil, fmt.Errorf("gateway %s takes %q for the holder in epoch %d, not %s in %d", name, r.Holder, r.Epoch, h.Active.Name, h.Epoch)
 		}
 	}
-	return h, errors.Join(l.checkRoutes(h.Active, l.World.RouteTables()), l.checkNodes(h.Active))
+	return h, errors.Join(l.checkRoutes(h.Active, l.World.RouteTables()), l.checkFloating(h.Active), l.checkNodes(h.Active))
 }
 
 // checkGateway tells what is wrong with one gateway, whoever leads.
@@ -163,10 +163,10 @@ func (l *Lab) checkRoutes(active *gateway.Gateway, tables []string) error {
 func (l *Lab) checkNodes(active *gateway.Gateway) error {
 	for _, n := range l.World.Nodes() {
 		ok := slices.ContainsFunc(n.VTEPs(), func(e onprem.Endpoint) bool {
-			return e.CIDR == world.VPCNetwork && e.TunnelEndpoint == active.NodeIP
+			return e.CIDR == world.VPCNetwork && e.TunnelEndpoint == l.VTEP(active)
 		})
 		if !ok {
-			return fmt.Errorf("node %s does not send to %s: its VTEP map is %v", n.Name, active.Name, n.VTEPs())
+			return fmt.Errorf("node %s does not send to %s (%s): its VTEP map is %v", n.Name, active.Name, l.VTEP(active), n.VTEPs())
 		}
 	}
 	return nil

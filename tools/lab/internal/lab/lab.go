@@ -77,9 +77,11 @@ func (l *Lab) build(ctx context.Context) error {
 	o.Progress("building the virtual world: VPC, WAN, on-premises nodes")
 	l.EC2 = ec2standin.New(ec2standin.Config{})
 	var err error
-	if l.World, err = world.New(world.Options{
-		Prefix: o.Prefix, EC2: l.EC2, Nodes: o.Nodes, RouteTables: o.RouteTables, Log: o.Log,
-	}); err != nil {
+	options := world.Options{Prefix: o.Prefix, EC2: l.EC2, Nodes: o.Nodes, RouteTables: o.RouteTables, Log: o.Log}
+	if o.VTEPMode == Floating {
+		options.IngressTable = FloatingTable
+	}
+	if l.World, err = world.New(options); err != nil {
 		return err
 	}
 	l.SetEC2Latency(o.EC2Latency)
@@ -93,6 +95,9 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := l.startCluster(ctx); err != nil {
 		return err
 	}
+	if err := l.prepareCilium(ctx); err != nil {
+		return err
+	}
 	if o.Backend == Etcd {
 		if err := l.startEtcd(ctx); err != nil {
 			return err
@@ -100,7 +105,7 @@ func (l *Lab) build(ctx context.Context) error {
 	}
 	o.Progress("registering the on-premises nodes, and starting their Cilium agents")
 	for _, n := range l.World.Nodes() {
-		if err := l.startAgent(n); err != nil {
+		if err := l.startAgent(ctx, n); err != nil {
 			return err
 		}
 		if err := l.Cluster.CreateNode(ctx, cluster.CiliumNode(n.Name, n.IP, n.PodCIDRs)); err != nil {
@@ -166,7 +171,7 @@ func (l *Lab) prepareGateways() error {
 		if err != nil {
 			return err
 		}
-		g, err := gateway.New(gateway.Config{
+		c := gateway.Config{
 			Name: m.Name, Host: h, NodeIP: m.IP,
 			Dir: filepath.Join(l.Options.Dir, m.Name), LogDir: filepath.Join(l.LogDir(), m.Name), BinDir: l.Options.BinDir,
 			OTLPEndpoint: l.endpoints.otlp, EC2Endpoint: l.endpoints.ec2,
@@ -184,7 +189,11 @@ func (l *Lab) prepareGateways() error {
 			ClientCA:           l.CAFile(),
 			LogLevel:           l.Options.LogLevel,
 			ExtraArgs:          map[string][]string{gateway.Election: election, gateway.VtepRegistry: registry},
-		})
+		}
+		if l.Options.VTEPMode == Floating {
+			c.FloatingVTEP, c.FloatingTables = FloatingVTEP, []string{FloatingTable}
+		}
+		g, err := gateway.New(c)
 		if err != nil {
 			return err
 		}

@@ -9,18 +9,29 @@ import (
 	"github.com/hybridgateway/gateway/tools/lab/internal/onprem"
 )
 
-// startAgent runs a node's Cilium agent until the node is removed.
-func (l *Lab) startAgent(n *onprem.Node) error {
+// startAgent runs a node's Cilium agent until the node is removed. In the floating mode it
+// is done when it has read its settings.
+func (l *Lab) startAgent(ctx context.Context, n *onprem.Node) error {
 	client, closeClient, err := agent.Client(l.Cluster.REST(), n.Host)
 	if err != nil {
 		return err
+	}
+	c := agent.Config{Name: n.Name, Client: client, Map: n, Log: l.Options.Log}
+	if l.Options.VTEPMode == Floating {
+		defer closeClient()
+		ctx, cancel := context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+		if err := agent.Configure(ctx, c); err != nil {
+			return err
+		}
+		return l.Cluster.CreateAgentPod(ctx, n.Name)
 	}
 	ctx, cancel := context.WithCancel(l.ctx)
 	done := make(chan struct{})
 	l.running.Go(func() {
 		defer close(done)
 		defer closeClient()
-		agent.Run(ctx, agent.Config{Name: n.Name, Client: client, Map: n, Log: l.Options.Log})
+		agent.Run(ctx, c)
 	})
 	l.agentsMu.Lock()
 	defer l.agentsMu.Unlock()
@@ -30,12 +41,12 @@ func (l *Lab) startAgent(n *onprem.Node) error {
 
 // AddNode sets a new machine up on-premises, with pods and a Cilium agent. It
 // is not a member of the cluster until RegisterNode.
-func (l *Lab) AddNode(s onprem.Spec) (*onprem.Node, error) {
+func (l *Lab) AddNode(ctx context.Context, s onprem.Spec) (*onprem.Node, error) {
 	n, err := l.World.AddNode(s)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.startAgent(n); err != nil {
+	if err := l.startAgent(ctx, n); err != nil {
 		return nil, errors.Join(err, l.World.RemoveNode(s.Name))
 	}
 	return n, nil
@@ -55,6 +66,9 @@ func (l *Lab) RemoveNode(ctx context.Context, name string) error {
 	l.agentsMu.Unlock()
 	if stop != nil {
 		stop()
+	}
+	if l.Options.VTEPMode == Floating {
+		err = errors.Join(err, l.Cluster.DeleteAgentPod(ctx, name))
 	}
 	return errors.Join(err, l.World.RemoveNode(name))
 }

@@ -35,6 +35,8 @@ type Options struct {
 	// Sharded gives each zone with a gateway a shard of the leadership, which its gateway
 	// leads whenever it can. WaitShards takes the place of WaitHealthy then.
 	Sharded bool
+	// VTEPMode is how on-premises nodes find the gateway; default: Published.
+	VTEPMode VTEPMode
 	// Backend is where the gateways keep the leadership record; default: Lease.
 	Backend Backend
 
@@ -52,6 +54,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Backend == "" {
 		o.Backend = Lease
+	}
+	if o.VTEPMode == "" {
+		o.VTEPMode = Published
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
