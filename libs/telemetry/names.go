@@ -106,6 +106,9 @@ const (
 	MetricPeerUp = "eks_hybrid_gateway_peer_up"
 	// MetricPeerChanges counts changes of what is known of another gateway (_total); labels peer, change.
 	MetricPeerChanges = "eks_hybrid_gateway_peer_changes"
+	// MetricPeerFalseSuspicions counts suspicions of another gateway that was then heard again as the same
+	// process (_total); label peer.
+	MetricPeerFalseSuspicions = "eks_hybrid_gateway_peer_false_suspicions"
 	// MetricHeartbeatsDropped counts heartbeats that were not taken for a sign of life
 	// (_total); label reason.
 	MetricHeartbeatsDropped = "eks_hybrid_gateway_heartbeats_dropped"

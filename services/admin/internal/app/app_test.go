@@ -67,6 +67,13 @@ func TestStatusJoinsTheStreams(t *testing.T) {
 	if valid := shard.GetValidFor().AsDuration(); valid <= 0 || valid > time.Hour {
 		t.Errorf("valid for %v of an hour", valid)
 	}
+	peers := shard.GetPeers()
+	if len(peers) != 2 || peers[0].GetPeer().GetGateway().GetId() != "gw2" || peers[1].GetSince() != nil {
+		t.Fatalf("got the peers %v", peers)
+	}
+	if heard := s.GetTime().AsTime().Sub(peers[0].GetSince().AsTime()); heard < time.Minute || heard > time.Hour {
+		t.Errorf("gw2 is heard for %v, want a minute and what the test took", heard)
+	}
 	if missing := s.GetMissingPermissions(); len(missing) != 1 || missing[0].GetAction() != "ec2:ReplaceRoute" {
 		t.Errorf("missing permissions: %v", missing)
 	}
@@ -229,6 +236,10 @@ func (g *gateway) startServices(t *testing.T) {
 	g.leadership = synced(t, map[string]*leadershipv1.Leadership{"default": {
 		Shard: "default", Epoch: 7, Role: leadershipv1.Role_ROLE_ACTIVE,
 		ValidUntilBoottime: int64(boottime.Now() + time.Hour), Holder: &leadershipv1.Gateway{Id: "gw1"},
+		Peers: []*leadershipv1.Peer{
+			{Gateway: &leadershipv1.Gateway{Id: "gw2"}, SinceBoottime: int64(boottime.Now() - time.Minute)},
+			{Gateway: &leadershipv1.Gateway{NodeIp: "10.0.3.10"}},
+		},
 	}})
 	g.vteps = synced(t, map[string]*vtepsv1.Vtep{"node1": {Node: "node1"}})
 	g.tunnel = synced(t, map[string]*tunnelv1.Tunnel{"hybrid_vxlan0": {Device: "hybrid_vxlan0"}})

@@ -158,9 +158,23 @@ func (j *Joined) Status(now Time) (*adminv1.Status, <-chan struct{}) {
 			Leadership:     l,
 			ValidFor:       durationpb.New(validFor(l, now.Boot)),
 			ConvergedEpoch: converged[l.GetShard()],
+			Peers:          peersOf(l, now),
 		})
 	}
 	return s, j.changed
+}
+
+// peersOf has the times of the peers by the wall clock.
+func peersOf(l *leadershipv1.Leadership, now Time) []*adminv1.PeerStatus {
+	var peers []*adminv1.PeerStatus
+	for _, p := range l.GetPeers() {
+		status := &adminv1.PeerStatus{Peer: p}
+		if p.GetSinceBoottime() != 0 {
+			status.Since = timestamppb.New(now.Wall.Add(time.Duration(p.GetSinceBoottime()) - now.Boot))
+		}
+		peers = append(peers, status)
+	}
+	return peers
 }
 
 func validFor(l *leadershipv1.Leadership, now time.Duration) time.Duration {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -23,14 +24,14 @@ import (
 // LeadershipServer serves LeadershipService from a log keyed by shard.
 type LeadershipServer struct {
 	leadershipv1.UnimplementedLeadershipServiceServer
-	Log *feed.Log[term.Leadership]
+	Log *feed.Log[Leadership]
 	// Hand hands a shard over and waits for the end of it. Its error is ErrNoSuchShard or that of ctx.
 	Hand func(ctx context.Context, shard, to string) (term.Transferred, error)
 }
 
 // Watch implements LeadershipService.
 func (s *LeadershipServer) Watch(r *leadershipv1.WatchRequest, stream grpc.ServerStreamingServer[leadershipv1.WatchResponse]) error {
-	return wire.Serve(stream, s.Log, r.GetResumeFrom(), func(h *feedv1.Header, e feed.Event[term.Leadership]) *leadershipv1.WatchResponse {
+	return wire.Serve(stream, s.Log, r.GetResumeFrom(), func(h *feedv1.Header, e feed.Event[Leadership]) *leadershipv1.WatchResponse {
 		m := &leadershipv1.WatchResponse{Header: h}
 		if e.Kind == feed.Upsert {
 			m.Leadership = encode(e.Value)
@@ -39,7 +40,24 @@ func (s *LeadershipServer) Watch(r *leadershipv1.WatchRequest, stream grpc.Serve
 	})
 }
 
-func encode(l term.Leadership) *leadershipv1.Leadership {
+// Leadership is an item of the stream.
+type Leadership struct {
+	term.Leadership
+	// Peers are the other gateways that this one watches. Nobody changes the slice.
+	Peers []Peer
+}
+
+// Peer is another gateway. Of one that was never heard, whose Condition is zero, only Gateway.NodeIP is known.
+type Peer struct {
+	Gateway   term.Gateway
+	Condition term.Condition
+	// Since is when the condition began, for one that is silent or has left when it was last heard.
+	Since     time.Duration
+	Standing  bool
+	Converged uint64
+}
+
+func encode(l Leadership) *leadershipv1.Leadership {
 	m := &leadershipv1.Leadership{
 		Shard:              l.Shard,
 		Epoch:              l.Epoch,
@@ -51,7 +69,30 @@ func encode(l term.Leadership) *leadershipv1.Leadership {
 	if l.Holder.ID != "" {
 		m.Holder = encodeGateway(l.Holder)
 	}
+	for _, p := range l.Peers {
+		m.Peers = append(m.Peers, &leadershipv1.Peer{
+			Gateway:        encodeGateway(p.Gateway),
+			Condition:      peerCondition(p.Condition),
+			SinceBoottime:  int64(p.Since),
+			Standing:       p.Standing,
+			ConvergedEpoch: p.Converged,
+		})
+	}
 	return m
+}
+
+func peerCondition(c term.Condition) leadershipv1.PeerCondition {
+	switch c {
+	case term.Hearing:
+		return leadershipv1.PeerCondition_PEER_CONDITION_HEARD
+	case term.Deaf:
+		return leadershipv1.PeerCondition_PEER_CONDITION_ONE_WAY
+	case term.Silent:
+		return leadershipv1.PeerCondition_PEER_CONDITION_SILENT
+	case term.Left:
+		return leadershipv1.PeerCondition_PEER_CONDITION_LEFT
+	}
+	return leadershipv1.PeerCondition_PEER_CONDITION_NEVER_HEARD
 }
 
 func encodeGateway(g term.Gateway) *leadershipv1.Gateway {

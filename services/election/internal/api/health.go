@@ -13,8 +13,9 @@ import (
 var errNotServing = errors.New("it answers that it is not ready")
 
 // FollowHealth sends why the service behind conn does not serve, or nil when it does: at first, and whenever that
-// may have changed. It works until ctx ends; a stream that breaks is opened again after 20 ms to 1 s.
-func FollowHealth(ctx context.Context, conn grpc.ClientConnInterface, out chan<- error) error {
+// may have changed; to every receiver, in turn. It works until ctx ends; a stream that breaks is opened again after
+// 20 ms to 1 s.
+func FollowHealth(ctx context.Context, conn grpc.ClientConnInterface, receivers ...chan<- error) error {
 	client := healthv1.NewHealthClient(conn)
 	wait := &backoff.ExponentialBackOff{
 		InitialInterval:     20 * time.Millisecond,
@@ -35,11 +36,11 @@ func FollowHealth(ctx context.Context, conn grpc.ClientConnInterface, out chan<-
 			if m.GetStatus() != healthv1.HealthCheckResponse_SERVING {
 				state = errNotServing
 			}
-			if !tell(ctx, out, state) {
+			if !tell(ctx, receivers, state) {
 				return ctx.Err()
 			}
 		}
-		if !tell(ctx, out, err) {
+		if !tell(ctx, receivers, err) {
 			return ctx.Err()
 		}
 		select {
@@ -51,14 +52,16 @@ func FollowHealth(ctx context.Context, conn grpc.ClientConnInterface, out chan<-
 }
 
 // tell sends, unless ctx ends.
-func tell(ctx context.Context, out chan<- error, state error) bool {
-	if ctx.Err() != nil {
-		return false
+func tell(ctx context.Context, receivers []chan<- error, state error) bool {
+	for _, out := range receivers {
+		if ctx.Err() != nil {
+			return false
+		}
+		select {
+		case out <- state:
+		case <-ctx.Done():
+			return false
+		}
 	}
-	select {
-	case out <- state:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return true
 }

@@ -66,18 +66,22 @@ func Run(ctx context.Context, c config.Config) error {
 		}},
 		{Name: "heartbeats", Run: s.neighbours.run},
 	}
+	var tunnels []chan<- feed.Update[api.Tunnel]
+	var routes []chan<- feed.Update[api.Routes]
+	var serves []chan<- error
 	for _, l := range s.loops {
-		tasks = append(tasks,
-			daemon.Task{Name: "record", Run: func(ctx context.Context) error { return l.record.Follow(ctx, l.observations) }},
-			daemon.Task{Name: "health of vtep-registry", Run: func(ctx context.Context) error { return api.FollowHealth(ctx, registry, l.registry) }},
-			daemon.Task{Name: "tunnel stream", Run: func(ctx context.Context) error {
-				return feed.Follow(ctx, api.TunnelSource(dataplane, skipped(l.log, "tunnel event cannot be read, skipped")), l.tunnels)
-			}},
-			daemon.Task{Name: "routes stream", Run: func(ctx context.Context) error {
-				return feed.Follow(ctx, api.RoutesSource(routeSync, skipped(l.log, "routes event cannot be read, skipped")), l.routes)
-			}},
-		)
+		tunnels, routes, serves = append(tunnels, l.tunnels), append(routes, l.routes), append(serves, l.registry)
+		tasks = append(tasks, daemon.Task{Name: "record", Run: func(ctx context.Context) error { return l.record.Follow(ctx, l.observations) }})
 	}
+	tasks = append(tasks,
+		daemon.Task{Name: "health of vtep-registry", Run: func(ctx context.Context) error { return api.FollowHealth(ctx, registry, serves...) }},
+		daemon.Task{Name: "tunnel stream", Run: func(ctx context.Context) error {
+			return feed.Follow(ctx, api.TunnelSource(dataplane, skipped(t.Log, "tunnel event cannot be read, skipped")), tunnels...)
+		}},
+		daemon.Task{Name: "routes stream", Run: func(ctx context.Context) error {
+			return feed.Follow(ctx, api.RoutesSource(routeSync, skipped(t.Log, "routes event cannot be read, skipped")), routes...)
+		}},
+	)
 	// The end of ctx asks the loops to hand over; the other tasks work until that is done.
 	return daemon.RunTasks(context.WithoutCancel(ctx), tasks...)
 }
@@ -87,7 +91,7 @@ func skipped(log *slog.Logger, message string) func(string, error) {
 }
 
 // newLoop makes the loop of a shard with all its channels.
-func newLoop(c config.Config, s config.Shard, t *telemetry.Telemetry, m *metrics, r record, log *feed.Log[term.Leadership]) *loop {
+func newLoop(c config.Config, s config.Shard, t *telemetry.Telemetry, m *metrics, r record, log *feed.Log[api.Leadership]) *loop {
 	return &loop{
 		observations: make(chan term.Observation, queue),
 		tunnels:      make(chan feed.Update[api.Tunnel], queue),

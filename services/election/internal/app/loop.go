@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ type loop struct {
 	id, shard  string
 	term       *term.Term
 	record     record
-	leadership *feed.Log[term.Leadership]
+	leadership *feed.Log[api.Leadership]
 	candidate  candidate
 	neighbours *neighbours
 	// heard has a signal when something is new about them.
@@ -66,6 +67,7 @@ type loop struct {
 	timer     *time.Timer
 	writes    sync.WaitGroup
 	published term.Leadership
+	peers     []api.Peer
 	// failing is true while writes do not reach the register.
 	failing bool
 	// leaving is true once this gateway was told to stop.
@@ -117,7 +119,9 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 			l.candidate.registry = err
 			l.stand(ctx)
 		case <-l.heard:
-			l.step(ctx, l.neighbours.look(l.shard))
+			known, told := l.neighbours.look(l.shard)
+			l.step(ctx, known)
+			l.tellPeers(ctx, told)
 		case t := <-l.transfers:
 			l.transfer(ctx, t)
 		case <-l.timer.C:
@@ -125,6 +129,19 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 		}
 	}
 	return nil
+}
+
+// drain takes what the streams that all shards share bring, until ctx ends.
+func (l *loop) drain(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.tunnels:
+		case <-l.routes:
+		case <-l.registry:
+		}
+	}
 }
 
 // stand tells the term whether this gateway can lead.
@@ -268,6 +285,17 @@ func (l *loop) swap(ctx context.Context, c term.CompareAndSwap) {
 // errSameID is told when another living process uses this gateway's ID.
 var errSameID = errors.New("another process has the same --gateway-id; each gateway needs its own")
 
+// tellPeers tells the other services what is new about the other gateways. Nothing was, most often.
+func (l *loop) tellPeers(ctx context.Context, peers []api.Peer) {
+	if slices.Equal(peers, l.peers) {
+		return
+	}
+	l.peers = peers
+	if l.published.Shard != "" { // else the first of what is published will say so
+		l.leadership.Set(ctx, l.shard, api.Leadership{Leadership: l.published, Peers: peers})
+	}
+}
+
 // publish tells the other services, and whoever reads logs, metrics and traces.
 func (l *loop) publish(ctx context.Context, now term.Leadership) {
 	before := l.published
@@ -279,7 +307,7 @@ func (l *loop) publish(ctx context.Context, now term.Leadership) {
 		l.trace.startHandover(ctx, before.Epoch)
 	}
 	ctx = l.trace.published(ctx, before, now)
-	l.leadership.Set(ctx, l.shard, now)
+	l.leadership.Set(ctx, l.shard, api.Leadership{Leadership: now, Peers: l.peers})
 	if before.Shard == "" {
 		l.known()
 		l.ready.known()

@@ -70,7 +70,7 @@ func newTraced(t *testing.T, id string, version uint64) *traced {
 		t.Fatal(err)
 	}
 	r := &memory{version: version, writes: make(chan term.CompareAndSwap, 64)}
-	x := &traced{loop: newLoop(c, c.Shards[0], tel, m, r, feed.NewLog[term.Leadership](1024)), memory: r, spans: spans}
+	x := &traced{loop: newLoop(c, c.Shards[0], tel, m, r, feed.NewLog[api.Leadership](1024)), memory: r, spans: spans}
 	began := time.Now()
 	x.now = func() time.Duration { return time.Hour + time.Since(began) }
 	x.known = x.leadership.MarkSynced

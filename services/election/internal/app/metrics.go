@@ -12,24 +12,24 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/telemetry"
 	"github.com/hybridgateway/gateway/services/election/internal/peers"
+	"github.com/hybridgateway/gateway/services/election/internal/peers/session"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
 
 type metrics struct {
-	holder      metric.Int64Gauge
 	epoch       metric.Int64Gauge
 	transitions metric.Int64Counter
 	duration    metric.Float64Histogram
 	failures    metric.Int64Counter
 
-	pod, shard metric.MeasurementOption
+	shard metric.MeasurementOption
 	// held counts the shards whose record this gateway holds.
 	held *atomic.Int64
 }
 
 // newMetrics makes the metrics, without any shard yet.
 func newMetrics(m metric.Meter, gateway string) (*metrics, error) {
-	n := &metrics{pod: metric.WithAttributes(attribute.String("pod", gateway)), held: &atomic.Int64{}}
+	n := &metrics{held: &atomic.Int64{}}
 	var err error
 	check := func(e error) {
 		if err == nil && e != nil {
@@ -37,7 +37,13 @@ func newMetrics(m metric.Meter, gateway string) (*metrics, error) {
 		}
 	}
 	var e error
-	n.holder, e = m.Int64Gauge(telemetry.MetricLeaseHolder, metric.WithDescription("Number of shards whose leadership record the gateway holds: with one shard 1 on the active gateway, else 0."))
+	pod := metric.WithAttributes(attribute.String("pod", gateway))
+	_, e = m.Int64ObservableGauge(telemetry.MetricLeaseHolder,
+		metric.WithDescription("Number of shards whose leadership record the gateway holds: with one shard 1 on the active gateway, else 0."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(n.held.Load(), pod)
+			return nil
+		}))
 	check(e)
 	n.epoch, e = m.Int64Gauge(telemetry.MetricLeaseEpoch, metric.WithDescription("Transitions of the leadership record, as last seen."))
 	check(e)
@@ -50,7 +56,6 @@ func newMetrics(m metric.Meter, gateway string) (*metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.holder.Record(context.Background(), 0, n.pod)
 	return n, nil
 }
 
@@ -65,9 +70,9 @@ func (m *metrics) published(ctx context.Context, before, now term.Leadership) {
 	was, is := before.Role == term.Active, now.Role == term.Active
 	switch {
 	case is && !was:
-		m.holder.Record(ctx, m.held.Add(1), m.pod)
+		m.held.Add(1)
 	case was && !is:
-		m.holder.Record(ctx, m.held.Add(-1), m.pod)
+		m.held.Add(-1)
 	}
 	m.epoch.Record(ctx, int64(now.Epoch), m.shard)
 	if was != is || is && before.Epoch != now.Epoch {
@@ -87,16 +92,18 @@ func (m *metrics) wrote(ctx context.Context, p term.Purpose, o term.Outcome, too
 type peerMetrics struct {
 	meter   metric.Meter
 	changes metric.Int64Counter
+	falsely metric.Int64Counter
 	up      metric.Int64ObservableGauge
 	dropped metric.Int64ObservableCounter
 }
 
 func newPeerMetrics(m metric.Meter) (*peerMetrics, error) {
 	n := &peerMetrics{meter: m}
-	var errs [3]error
+	var errs [4]error
 	n.changes, errs[0] = m.Int64Counter(telemetry.MetricPeerChanges, metric.WithDescription("Changes of what is known of another gateway, such as up, suspected, recovered."))
 	n.up, errs[1] = m.Int64ObservableGauge(telemetry.MetricPeerUp, metric.WithDescription("1 while the other gateway and this one hear each other, else 0."))
 	n.dropped, errs[2] = m.Int64ObservableCounter(telemetry.MetricHeartbeatsDropped, metric.WithDescription("Heartbeats that were not taken for a sign of life, by reason."))
+	n.falsely, errs[3] = m.Int64Counter(telemetry.MetricPeerFalseSuspicions, metric.WithDescription("Suspicions of another gateway that was then heard again as the same process."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make a metric: %w", err)
 	}
@@ -125,6 +132,13 @@ func (m *peerMetrics) observe(node *peers.Node) error {
 }
 
 func (m *peerMetrics) changed(e peers.Event) {
-	m.changes.Add(context.Background(), 1, metric.WithAttributes(
-		attribute.String(keyPeer, e.Peer.Self.ID), attribute.String(keyChange, e.Change.String())))
+	peer := attribute.String(keyPeer, e.Peer.Self.ID)
+	m.changes.Add(context.Background(), 1, metric.WithAttributes(peer, attribute.String(keyChange, e.Change.String())))
+	switch {
+	case e.Falsely:
+		m.falsely.Add(context.Background(), 1, metric.WithAttributes(peer))
+	case e.Change == session.CameUp:
+		// A counter that is not there yet looks like a target that is not scraped.
+		m.falsely.Add(context.Background(), 0, metric.WithAttributes(peer))
+	}
 }

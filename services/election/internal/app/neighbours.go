@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/hybridgateway/gateway/libs/telemetry"
+	"github.com/hybridgateway/gateway/services/election/internal/api"
 	"github.com/hybridgateway/gateway/services/election/internal/config"
 	"github.com/hybridgateway/gateway/services/election/internal/peers"
 	"github.com/hybridgateway/gateway/services/election/internal/peers/session"
@@ -81,9 +82,10 @@ func (n *neighbours) run(ctx context.Context) error {
 // event is called by the goroutine that sends and receives heartbeats, and must not keep it.
 func (n *neighbours) event(e peers.Event) {
 	level := slog.LevelInfo
-	if e.Change == session.SelfChanged {
+	switch e.Change {
+	case session.SelfChanged, session.Watched, session.Forgotten:
 		level = slog.LevelDebug
-	} else {
+	default:
 		n.metrics.changed(e)
 	}
 	n.log.Log(context.Background(), level, "what is known of another gateway changed",
@@ -158,12 +160,16 @@ func (n *neighbours) meet(holder term.Gateway) {
 	n.node.SetPeers(n.met)
 }
 
-// look is what is known of the others now.
-func (n *neighbours) look(shard string) term.Peers {
+// look is what is known of the others now, for the term and for the other services. A nil one knows nobody.
+func (n *neighbours) look(shard string) (term.Peers, []api.Peer) {
+	if n == nil {
+		return term.Peers{}, nil
+	}
 	n.mu.Lock()
 	own := n.self.NodeIP
 	n.mu.Unlock()
-	known := peersOf(n.node.Peers(), shard)
+	watched := n.node.Peers()
+	known := peersOf(watched, shard)
 	silent := func(p term.Peer) bool { return p.Condition == term.Silent }
 	if own.IsValid() && slices.ContainsFunc(known.Peers, silent) {
 		if device, down := peers.LinkDown(own); down {
@@ -171,7 +177,7 @@ func (n *neighbours) look(shard string) term.Peers {
 			n.log.Warn("other gateways are silent because this node's network interface is down", keyDevice, device)
 		}
 	}
-	return known
+	return known, toldOf(known, watched)
 }
 
 // peersOf is what the addresses that are watched say about gateways. A gateway that moved may be known by several
@@ -185,7 +191,7 @@ func peersOf(watched []peers.Peer, shard string) term.Peers {
 		}
 		p := term.Peer{
 			Gateway: term.Gateway{ID: w.Self.ID, NodeIP: w.Self.NodeIP, ENI: w.Self.ENI, Zone: w.Self.Zone, MAC: w.Self.VTEPMAC},
-			Session: w.Session, Condition: c, Heard: w.Heard, Detect: w.Detect,
+			Session: w.Session, Condition: c, Since: w.Since, Heard: w.Heard, Detect: w.Detect,
 			Standing:  w.Self.Health.Has(wire.Standing) && w.Self.Health&(wire.Leaving|wire.PathDead) == 0,
 			Converged: w.Self.Epoch(shard),
 		}
@@ -200,6 +206,24 @@ func peersOf(watched []peers.Peer, shard string) term.Peers {
 	}
 	slices.SortFunc(all.Peers, func(a, b term.Peer) int { return strings.Compare(a.Gateway.ID, b.Gateway.ID) })
 	return all
+}
+
+// toldOf is what the other services are told: the gateways that are known, and the addresses from which nothing was ever heard.
+func toldOf(known term.Peers, watched []peers.Peer) []api.Peer {
+	var told []api.Peer
+	for _, p := range known.Peers {
+		t := api.Peer{Gateway: p.Gateway, Condition: p.Condition, Since: p.Since, Standing: p.Standing, Converged: p.Converged}
+		if p.Condition == term.Silent || p.Condition == term.Left {
+			t.Since = p.Heard
+		}
+		told = append(told, t)
+	}
+	for _, w := range watched {
+		if conditionOf(w.Condition) == 0 {
+			told = append(told, api.Peer{Gateway: term.Gateway{NodeIP: w.Addr.Addr()}})
+		}
+	}
+	return told
 }
 
 // conditionOf is zero for a peer that was never heard.

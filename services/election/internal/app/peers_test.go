@@ -93,6 +93,66 @@ func relay(t *testing.T, a, b netip.AddrPort) (atA, atB netip.AddrPort, cut func
 	return at(0), at(1), dead.Store
 }
 
+// untilPeer waits until the gateway tells of the other what is wanted.
+func (g *gateway) untilPeer(what string, is func(*leadershipv1.Peer) bool) *leadershipv1.Peer {
+	g.t.Helper()
+	var found *leadershipv1.Peer
+	g.until(what, func(l *leadershipv1.Leadership) bool {
+		for _, p := range l.GetPeers() {
+			if is(p) {
+				found = p
+			}
+		}
+		return found != nil
+	})
+	return found
+}
+
+// What is known of another gateway is told: nothing at first, then what it says of itself, that it is silent, that
+// it is back; and a suspicion that proves false is counted.
+func TestPeersAreTold(t *testing.T) {
+	_, kubeconfig, _ := fresh(t)
+	one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
+	cut := introduce(t, one, two)
+	one.serve()
+	two.serve()
+	one.start()
+	one.untilPeer("an address that is watched", func(p *leadershipv1.Peer) bool {
+		return p.GetCondition() == leadershipv1.PeerCondition_PEER_CONDITION_NEVER_HEARD && p.GetGateway().GetNodeIp() == "127.0.0.1" && p.GetSinceBoottime() == 0
+	})
+	one.untilConverged(1)
+	two.start()
+	heard := one.untilPeer("a standby that is heard", func(p *leadershipv1.Peer) bool {
+		return p.GetCondition() == leadershipv1.PeerCondition_PEER_CONDITION_HEARD && p.GetStanding()
+	})
+	if g := heard.GetGateway(); g.GetId() != "gw2" || g.GetNodeIp() != "10.0.0.2" || g.GetEniId() != "eni-2" || g.GetZone() != "zone-a" || heard.GetConvergedEpoch() != 0 {
+		t.Errorf("gw1 tells %v", heard)
+	}
+	two.untilPeer("the leader's epoch", func(p *leadershipv1.Peer) bool {
+		return p.GetGateway().GetId() == "gw1" && p.GetConvergedEpoch() == 1
+	})
+	cut(true)
+	silent := one.untilPeer("silence", func(p *leadershipv1.Peer) bool {
+		return p.GetCondition() == leadershipv1.PeerCondition_PEER_CONDITION_SILENT
+	})
+	if silent.GetSinceBoottime() <= heard.GetSinceBoottime() || silent.GetGateway().GetId() != "gw2" {
+		t.Errorf("heard: %v, silent: %v", heard, silent)
+	}
+	cut(false)
+	one.untilPeer("its return", func(p *leadershipv1.Peer) bool {
+		return p.GetCondition() == leadershipv1.PeerCondition_PEER_CONDITION_HEARD
+	})
+	_, metrics := one.get("/metrics")
+	for _, line := range []string{
+		`eks_hybrid_gateway_peer_false_suspicions_total{peer="gw2"} 1`,
+		`eks_hybrid_gateway_peer_changes_total{change="suspected",peer="gw2"} 1`,
+	} {
+		if !strings.Contains(metrics, line) {
+			t.Errorf("no %s in\n%s", line, metrics)
+		}
+	}
+}
+
 // untilSeen waits until the gateway hears the other.
 func (g *gateway) untilSeen(other *gateway) {
 	g.t.Helper()

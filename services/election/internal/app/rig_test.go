@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -69,7 +70,9 @@ type gateway struct {
 
 	tunnel *feed.Log[*tunnelv1.Tunnel]
 	routes *feed.Log[*routesv1.WatchResponse]
-	events chan *leadershipv1.Leadership
+	// streams counts those that were opened to both.
+	streams atomic.Int64
+	events  chan *leadershipv1.Leadership
 
 	mu sync.Mutex
 	// converges tells whether routes converge as soon as the gateway leads.
@@ -141,8 +144,8 @@ func background(t *testing.T, what string, f func(context.Context) error) (stop 
 func (g *gateway) serve() (stop func()) {
 	dataplane, routeSync, registry := daemon.NewServer(), daemon.NewServer(), daemon.NewServer()
 	registry.SetServing(true)
-	tunnelv1.RegisterTunnelServiceServer(dataplane, &tunnelServer{log: g.tunnel})
-	routesv1.RegisterRoutesServiceServer(routeSync, &routesServer{log: g.routes})
+	tunnelv1.RegisterTunnelServiceServer(dataplane, &tunnelServer{log: g.tunnel, opened: &g.streams})
+	routesv1.RegisterRoutesServiceServer(routeSync, &routesServer{log: g.routes, opened: &g.streams})
 	stopDataplane := background(g.t, "dataplane", func(ctx context.Context) error {
 		return dataplane.ServeSocket(ctx, filepath.Join(g.dir, "dataplane.sock"))
 	})
@@ -161,10 +164,12 @@ func (g *gateway) serve() (stop func()) {
 
 type tunnelServer struct {
 	tunnelv1.UnimplementedTunnelServiceServer
-	log *feed.Log[*tunnelv1.Tunnel]
+	log    *feed.Log[*tunnelv1.Tunnel]
+	opened *atomic.Int64
 }
 
 func (s *tunnelServer) Watch(r *tunnelv1.WatchRequest, stream grpc.ServerStreamingServer[tunnelv1.WatchResponse]) error {
+	s.opened.Add(1)
 	return wire.Serve(stream, s.log, r.GetResumeFrom(), func(h *feedv1.Header, e feed.Event[*tunnelv1.Tunnel]) *tunnelv1.WatchResponse {
 		return &tunnelv1.WatchResponse{Header: h, Tunnel: e.Value}
 	})
@@ -172,10 +177,12 @@ func (s *tunnelServer) Watch(r *tunnelv1.WatchRequest, stream grpc.ServerStreami
 
 type routesServer struct {
 	routesv1.UnimplementedRoutesServiceServer
-	log *feed.Log[*routesv1.WatchResponse]
+	log    *feed.Log[*routesv1.WatchResponse]
+	opened *atomic.Int64
 }
 
 func (s *routesServer) Watch(r *routesv1.WatchRequest, stream grpc.ServerStreamingServer[routesv1.WatchResponse]) error {
+	s.opened.Add(1)
 	return wire.Serve(stream, s.log, r.GetResumeFrom(), func(h *feedv1.Header, e feed.Event[*routesv1.WatchResponse]) *routesv1.WatchResponse {
 		return &routesv1.WatchResponse{Header: h, Item: e.Value.GetItem()}
 	})

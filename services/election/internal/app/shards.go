@@ -18,13 +18,13 @@ import (
 type shards struct {
 	loops      []*loop
 	neighbours *neighbours
-	leadership *feed.Log[term.Leadership]
+	leadership *feed.Log[api.Leadership]
 	// synced is called when the records of all shards were seen for the first time.
 	synced func()
 }
 
 func newShards(c config.Config, t *telemetry.Telemetry) (*shards, error) {
-	s := &shards{leadership: feed.NewLog[term.Leadership](history), synced: func() {}}
+	s := &shards{leadership: feed.NewLog[api.Leadership](history), synced: func() {}}
 	if err := s.open(c, t); err != nil {
 		s.close()
 		return nil, err
@@ -77,11 +77,18 @@ func (s *shards) close() {
 // run works until all shards are handed over, which stop asks for, or ctx ends.
 func (s *shards) run(ctx context.Context, stop <-chan struct{}) error {
 	errs := make([]error, len(s.loops))
-	var loops sync.WaitGroup
+	rest, end := context.WithCancel(ctx)
+	var loops, ended sync.WaitGroup
 	for i, l := range s.loops {
-		loops.Go(func() { errs[i] = l.run(ctx, stop) })
+		loops.Go(func() {
+			errs[i] = l.run(ctx, stop)
+			// The streams are shared: who does not listen any more must not hold the others up.
+			ended.Go(func() { l.drain(rest) })
+		})
 	}
 	loops.Wait()
+	end()
+	ended.Wait()
 	return errors.Join(errs...)
 }
 

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"strings"
 	"testing"
 
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
@@ -28,15 +29,24 @@ func TestShards(t *testing.T) {
 	one.start()
 	one.untilLeads("a")
 	one.untilLeads("b")
+	if streams := one.streams.Load(); streams != 2 {
+		t.Errorf("%d streams to dataplane and route-sync, want one each for both shards", streams)
+	}
 	kill := two.startProcess()
 	if l := two.untilLeads("b"); l.GetEpoch() != 3 {
 		t.Errorf("gw2 got %v", l)
 	}
 	one.until("gw2", func(l *leadershipv1.Leadership) bool { return l.GetShard() == "b" && l.GetHolder().GetId() == "gw2" })
 
+	if _, metrics := one.get("/metrics"); !strings.Contains(metrics, `eks_hybrid_gateway_lease_holder{pod="gw1"} 1`+"\n") {
+		t.Error("gw1 does not count one shard that it leads")
+	}
 	kill()
 	if l := one.untilLeads("b"); l.GetEpoch() != 4 {
 		t.Errorf("gw1 got %v", l)
+	}
+	if _, metrics := one.get("/metrics"); !strings.Contains(metrics, `eks_hybrid_gateway_lease_holder{pod="gw1"} 2`+"\n") {
+		t.Error("gw1 does not count two shards that it leads")
 	}
 	one.mu.Lock()
 	if epoch := one.epochs["a"]; epoch != 1 {

@@ -67,7 +67,9 @@ type Resolver interface {
 // Event is one change of what is known of a peer.
 type Event struct {
 	Change session.Change
-	Peer   Peer
+	// Falsely tells that the peer was suspected until now although it lived.
+	Falsely bool
+	Peer    Peer
 }
 
 // Peer is one address that is watched.

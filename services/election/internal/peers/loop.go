@@ -109,6 +109,7 @@ func (l *loop) watch() {
 		default:
 			w = &watched{addr: a, wanted: true, session: session.New(l.config.session(newSecret(), l.self), l.config.clock())}
 			l.sessions[a] = w
+			l.note(session.Watched, w)
 		}
 	}
 	l.sort()
@@ -123,11 +124,21 @@ func (l *loop) isOwn(a netip.AddrPort) bool {
 func (l *loop) makeRoom() bool {
 	for a, w := range l.sessions {
 		if !w.wanted && !l.named(a) {
-			delete(l.sessions, a)
+			l.forget(w)
 			return true
 		}
 	}
 	return false
+}
+
+func (l *loop) forget(w *watched) {
+	delete(l.sessions, w.addr)
+	l.note(session.Forgotten, w)
+}
+
+// note makes it known that a peer is watched, or is no longer.
+func (l *loop) note(c session.Change, w *watched) {
+	l.changed = append(l.changed, Event{Change: c, Peer: Peer{Addr: w.addr, Peer: w.session.Peer()}})
 }
 
 func (l *loop) named(a netip.AddrPort) bool {
@@ -234,7 +245,7 @@ func (l *loop) tick(listened time.Duration) (next time.Duration) {
 	for _, w := range l.order {
 		l.do(w, w.session.Step(l.config.clock(), session.Tick{Listened: listened}))
 		if c := w.session.Peer().Condition; !w.wanted && c != session.Alive && c != session.Unheard {
-			delete(l.sessions, w.addr)
+			l.forget(w)
 			gone = true
 		}
 		next = min(next, w.session.Next())
@@ -268,7 +279,7 @@ func (l *loop) do(w *watched, actions []session.Action) {
 		case session.Send:
 			l.send(w.addr, a.Heartbeat)
 		case session.Report:
-			l.changed = append(l.changed, Event{Change: a.Change, Peer: Peer{Addr: w.addr, Peer: a.Peer}})
+			l.changed = append(l.changed, Event{Change: a.Change, Falsely: a.Falsely, Peer: Peer{Addr: w.addr, Peer: a.Peer}})
 		case session.Accept:
 			l.counters.accepted.Add(1)
 		case session.Drop:

@@ -61,7 +61,11 @@ func start(t *testing.T, id string, listen string, change func(*Config)) *gatewa
 	writeKeys(t, g.keys, keyLine(1))
 	c := Config{
 		Listen: netip.MustParseAddrPort(listen), KeyFile: g.keys, Self: wire.Self{ID: id}, Period: period, Multiplier: tolerant,
-		Events: func(e Event) { g.events <- e }, Log: slog.New(slog.DiscardHandler), refresh: 20 * time.Millisecond,
+		Events: func(e Event) {
+			if e.Change != session.Watched && e.Change != session.Forgotten { // TestWatchedAndForgotten is about these
+				g.events <- e
+			}
+		}, Log: slog.New(slog.DiscardHandler), refresh: 20 * time.Millisecond,
 	}
 	if change != nil {
 		change(&c)
@@ -388,6 +392,32 @@ func TestForgottenPeer(t *testing.T) {
 	b.crash()
 	a.expect(t, session.BecameSuspected)
 	eventually(t, "it is forgotten", func() bool { return len(a.Peers()) == 0 })
+}
+
+// It is told when an address is watched, at the start as well, and when it no longer is.
+func TestWatchedAndForgotten(t *testing.T) {
+	events := make(chan Event, 8)
+	expect := func(c session.Change, at netip.AddrPort) {
+		t.Helper()
+		select {
+		case e := <-events:
+			if e.Change != c || e.Peer.Addr != at || e.Peer.Condition != session.Unknown {
+				t.Errorf("told %+v, want that %s is %s", e, at, c)
+			}
+		case <-time.After(patience):
+			t.Fatalf("not reported: %s", c)
+		}
+	}
+	nobody := addresses(2)
+	a := start(t, "a", "127.0.98.1:0", func(c *Config) {
+		c.Static = nobody[:1]
+		c.Events = func(e Event) { events <- e }
+	})
+	expect(session.Watched, nobody[0])
+	a.SetPeers(nobody[1:])
+	expect(session.Watched, nobody[1])
+	a.SetPeers(nil)
+	expect(session.Forgotten, nobody[1])
 }
 
 // names is a Resolver.

@@ -89,6 +89,8 @@ type Peer struct {
 	// Session is another one after each start of the gateway.
 	Session   uint64
 	Condition Condition
+	// Since is when the condition began. Nothing is decided by it.
+	Since time.Duration
 	// Heard is when its last heartbeat came, and Detect the silence after which it is Silent.
 	Heard, Detect time.Duration
 	// Standing is true when it says that it stands for election.

@@ -20,10 +20,11 @@ import (
 // Table writes the status as text, the most urgent first.
 func Table(w io.Writer, s *adminv1.Status) error {
 	var b strings.Builder
-	head(&b, s, slices.Concat(serviceProblems(s), leadershipProblems(s), tunnelProblems(s), vtepProblems(s), routeProblems(s)))
+	head(&b, s, slices.Concat(serviceProblems(s), leadershipProblems(s), peerProblems(s), tunnelProblems(s), vtepProblems(s), routeProblems(s)))
 	section(&b, "SHARD\tROLE\tEPOCH\tHOLDER\tNODE IP\tENI\tZONE\tVALID FOR\tCONVERGED", len(s.GetShards()), "no leadership known", func(i int) string {
 		return shard(s.GetShards()[i])
 	})
+	peers(&b, s)
 	section(&b, "STREAM\tSTATE\tSINCE\tREVISION\tERROR", len(s.GetServices()), "none", func(i int) string {
 		return service(s.GetServices()[i])
 	})
@@ -105,10 +106,17 @@ func lost(s *adminv1.Status, service string) []string {
 }
 
 func leadershipProblems(s *adminv1.Status) []string {
-	if slices.ContainsFunc(s.GetShards(), func(sh *adminv1.ShardStatus) bool { return sh.GetLeadership().GetHolder() != nil }) {
-		return nil
+	led := func(sh *adminv1.ShardStatus) bool { return sh.GetLeadership().GetHolder() != nil }
+	if !slices.ContainsFunc(s.GetShards(), led) {
+		return []string{"no gateway leads"}
 	}
-	return []string{"no gateway leads"}
+	var lines []string
+	for _, sh := range s.GetShards() {
+		if !led(sh) {
+			lines = append(lines, "no gateway leads shard "+sh.GetLeadership().GetShard())
+		}
+	}
+	return lines
 }
 
 func tunnelProblems(s *adminv1.Status) []string {

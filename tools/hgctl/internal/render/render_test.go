@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -48,6 +49,7 @@ func TestTable(t *testing.T) {
 	}{
 		"healthy":  {render.Table, healthy()},
 		"troubled": {render.Table, troubled()},
+		"sharded":  {render.Table, sharded()},
 		"empty":    {render.Table, &adminv1.Status{}},
 		"routes":   {render.Routes, troubled()},
 		"vteps":    {render.Vteps, troubled()},
@@ -93,6 +95,10 @@ func healthy() *adminv1.Status {
 				Holder: &leadershipv1.Gateway{Id: "gw1", NodeIp: "10.0.1.10", EniId: "eni-1", Zone: "eu-west-1a", VtepMac: "02:00:0a:00:01:0a"},
 			},
 			ValidFor: durationpb.New(1734 * time.Millisecond), ConvergedEpoch: 7,
+			Peers: []*adminv1.PeerStatus{{Since: now, Peer: &leadershipv1.Peer{
+				Gateway:   &leadershipv1.Gateway{Id: "gw2", NodeIp: "10.0.2.10", EniId: "eni-2", Zone: "eu-west-1b"},
+				Condition: leadershipv1.PeerCondition_PEER_CONDITION_HEARD, Standing: true, ConvergedEpoch: 5,
+			}}},
 		}},
 		Tunnels: []*tunnelv1.Tunnel{{
 			Device: "hybrid_vxlan0", Ready: true, VtepIp: "10.0.1.10", Mac: "02:00:0a:00:01:0a", Mtu: 1450, Vni: 2, Port: 8472,
@@ -110,10 +116,30 @@ func healthy() *adminv1.Status {
 	}
 }
 
+// sharded has a second shard, which nobody leads.
+func sharded() *adminv1.Status {
+	s := healthy()
+	peer := proto.CloneOf(s.Shards[0].Peers[0])
+	peer.Peer.ConvergedEpoch = 9
+	s.Shards[0].Leadership.Shard = "zone-a"
+	s.Shards = append(s.Shards, &adminv1.ShardStatus{
+		Leadership: &leadershipv1.Leadership{Shard: "zone-b", Epoch: 9, Role: leadershipv1.Role_ROLE_STANDBY}, Peers: []*adminv1.PeerStatus{peer},
+	})
+	return s
+}
+
 func troubled() *adminv1.Status {
 	s := healthy()
 	s.Services[1] = &adminv1.ServiceStatus{Name: "vtep-registry", Since: now, Error: "connection refused"}
 	s.Shards[0].Leadership = &leadershipv1.Leadership{Shard: "default", Epoch: 8, Role: leadershipv1.Role_ROLE_STANDBY}
+	s.Shards[0].Peers[0].Peer.Condition = leadershipv1.PeerCondition_PEER_CONDITION_SILENT
+	s.Shards[0].Peers = append(s.Shards[0].Peers,
+		&adminv1.PeerStatus{Since: now, Peer: &leadershipv1.Peer{
+			Gateway: &leadershipv1.Gateway{Id: "gw3", NodeIp: "10.0.3.10"}, Condition: leadershipv1.PeerCondition_PEER_CONDITION_ONE_WAY,
+		}},
+		&adminv1.PeerStatus{Peer: &leadershipv1.Peer{
+			Gateway: &leadershipv1.Gateway{NodeIp: "10.0.4.10"}, Condition: leadershipv1.PeerCondition_PEER_CONDITION_NEVER_HEARD,
+		}})
 	s.Tunnels[0].Ready, s.Tunnels[0].Reason = false, "net.ipv4.ip_forward is 0: set it to 1"
 	s.Tunnels[0].Problems = []string{"route 100.64.9.0/24: another route is there"}
 	s.Vteps[1].State, s.Vteps[1].Reason = vtepsv1.State_STATE_QUARANTINED, "100.64.2.0/24 is node1's\x1b[31m\tred"

@@ -1002,8 +1002,10 @@ type ShardStatus struct {
 	ValidFor *durationpb.Duration `protobuf:"bytes,2,opt,name=valid_for,json=validFor,proto3" json:"valid_for,omitempty"`
 	// converged_epoch is the last epoch under which this gateway's routes converged.
 	ConvergedEpoch uint64 `protobuf:"varint,3,opt,name=converged_epoch,json=convergedEpoch,proto3" json:"converged_epoch,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// peers are leadership.peers, in the same order.
+	Peers         []*PeerStatus `protobuf:"bytes,4,rep,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShardStatus) Reset() {
@@ -1057,6 +1059,67 @@ func (x *ShardStatus) GetConvergedEpoch() uint64 {
 	return 0
 }
 
+func (x *ShardStatus) GetPeers() []*PeerStatus {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// PeerStatus is what this gateway knows of another one, with its times made readable outside the node.
+type PeerStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Peer  *v1.Peer               `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	// since is when its condition began; absent when it was never heard.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerStatus) Reset() {
+	*x = PeerStatus{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerStatus) ProtoMessage() {}
+
+func (x *PeerStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
+func (*PeerStatus) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PeerStatus) GetPeer() *v1.Peer {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *PeerStatus) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 // ServiceStatus is the state of admin's stream from one service.
 type ServiceStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1076,7 +1139,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1151,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1164,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ServiceStatus) GetName() string {
@@ -1194,13 +1257,18 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\x06routes\x18\b \x03(\v2\x1e.hybridgateway.routes.v1.RouteR\x06routes\x12G\n" +
 	"\rown_interface\x18\t \x01(\v2\".hybridgateway.routes.v1.InterfaceR\fownInterface\x12T\n" +
 	"\x13missing_permissions\x18\n" +
-	" \x03(\v2#.hybridgateway.routes.v1.PermissionR\x12missingPermissions\"\xb7\x01\n" +
+	" \x03(\v2#.hybridgateway.routes.v1.PermissionR\x12missingPermissions\"\xf1\x01\n" +
 	"\vShardStatus\x12G\n" +
 	"\n" +
 	"leadership\x18\x01 \x01(\v2'.hybridgateway.leadership.v1.LeadershipR\n" +
 	"leadership\x126\n" +
 	"\tvalid_for\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bvalidFor\x12'\n" +
-	"\x0fconverged_epoch\x18\x03 \x01(\x04R\x0econvergedEpoch\"\xa5\x01\n" +
+	"\x0fconverged_epoch\x18\x03 \x01(\x04R\x0econvergedEpoch\x128\n" +
+	"\x05peers\x18\x04 \x03(\v2\".hybridgateway.admin.v1.PeerStatusR\x05peers\"u\n" +
+	"\n" +
+	"PeerStatus\x125\n" +
+	"\x04peer\x18\x01 \x01(\v2!.hybridgateway.leadership.v1.PeerR\x04peer\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xa5\x01\n" +
 	"\rServiceStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x120\n" +
@@ -1233,7 +1301,7 @@ func file_hybridgateway_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_admin_v1_admin_proto_rawDescData
 }
 
-var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_hybridgateway_admin_v1_admin_proto_goTypes = []any{
 	(*Forwarding)(nil),                 // 0: hybridgateway.admin.v1.Forwarding
 	(*GetStatusRequest)(nil),           // 1: hybridgateway.admin.v1.GetStatusRequest
@@ -1256,58 +1324,63 @@ var file_hybridgateway_admin_v1_admin_proto_goTypes = []any{
 	(*GetPublicationResponse)(nil),     // 18: hybridgateway.admin.v1.GetPublicationResponse
 	(*Status)(nil),                     // 19: hybridgateway.admin.v1.Status
 	(*ShardStatus)(nil),                // 20: hybridgateway.admin.v1.ShardStatus
-	(*ServiceStatus)(nil),              // 21: hybridgateway.admin.v1.ServiceStatus
-	(*v1.Gateway)(nil),                 // 22: hybridgateway.leadership.v1.Gateway
-	(*v11.Vtep)(nil),                   // 23: hybridgateway.vteps.v1.Vtep
-	(*v11.GetPublicationResponse)(nil), // 24: hybridgateway.vteps.v1.GetPublicationResponse
-	(*timestamppb.Timestamp)(nil),      // 25: google.protobuf.Timestamp
-	(*v12.Tunnel)(nil),                 // 26: hybridgateway.tunnel.v1.Tunnel
-	(*v13.Route)(nil),                  // 27: hybridgateway.routes.v1.Route
-	(*v13.Interface)(nil),              // 28: hybridgateway.routes.v1.Interface
-	(*v13.Permission)(nil),             // 29: hybridgateway.routes.v1.Permission
-	(*v1.Leadership)(nil),              // 30: hybridgateway.leadership.v1.Leadership
-	(*durationpb.Duration)(nil),        // 31: google.protobuf.Duration
+	(*PeerStatus)(nil),                 // 21: hybridgateway.admin.v1.PeerStatus
+	(*ServiceStatus)(nil),              // 22: hybridgateway.admin.v1.ServiceStatus
+	(*v1.Gateway)(nil),                 // 23: hybridgateway.leadership.v1.Gateway
+	(*v11.Vtep)(nil),                   // 24: hybridgateway.vteps.v1.Vtep
+	(*v11.GetPublicationResponse)(nil), // 25: hybridgateway.vteps.v1.GetPublicationResponse
+	(*timestamppb.Timestamp)(nil),      // 26: google.protobuf.Timestamp
+	(*v12.Tunnel)(nil),                 // 27: hybridgateway.tunnel.v1.Tunnel
+	(*v13.Route)(nil),                  // 28: hybridgateway.routes.v1.Route
+	(*v13.Interface)(nil),              // 29: hybridgateway.routes.v1.Interface
+	(*v13.Permission)(nil),             // 30: hybridgateway.routes.v1.Permission
+	(*v1.Leadership)(nil),              // 31: hybridgateway.leadership.v1.Leadership
+	(*durationpb.Duration)(nil),        // 32: google.protobuf.Duration
+	(*v1.Peer)(nil),                    // 33: hybridgateway.leadership.v1.Peer
 }
 var file_hybridgateway_admin_v1_admin_proto_depIdxs = []int32{
 	19, // 0: hybridgateway.admin.v1.GetStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
 	19, // 1: hybridgateway.admin.v1.WatchStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
-	22, // 2: hybridgateway.admin.v1.TransferLeadershipResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
-	23, // 3: hybridgateway.admin.v1.RegisterVtepResponse.vtep:type_name -> hybridgateway.vteps.v1.Vtep
-	24, // 4: hybridgateway.admin.v1.GetPublicationResponse.publication:type_name -> hybridgateway.vteps.v1.GetPublicationResponse
-	25, // 5: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
-	21, // 6: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
+	23, // 2: hybridgateway.admin.v1.TransferLeadershipResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
+	24, // 3: hybridgateway.admin.v1.RegisterVtepResponse.vtep:type_name -> hybridgateway.vteps.v1.Vtep
+	25, // 4: hybridgateway.admin.v1.GetPublicationResponse.publication:type_name -> hybridgateway.vteps.v1.GetPublicationResponse
+	26, // 5: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
+	22, // 6: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
 	20, // 7: hybridgateway.admin.v1.Status.shards:type_name -> hybridgateway.admin.v1.ShardStatus
-	26, // 8: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
-	23, // 9: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
-	27, // 10: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
-	28, // 11: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
-	29, // 12: hybridgateway.admin.v1.Status.missing_permissions:type_name -> hybridgateway.routes.v1.Permission
-	30, // 13: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
-	31, // 14: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
-	25, // 15: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
-	1,  // 16: hybridgateway.admin.v1.AdminService.GetStatus:input_type -> hybridgateway.admin.v1.GetStatusRequest
-	3,  // 17: hybridgateway.admin.v1.AdminService.WatchStatus:input_type -> hybridgateway.admin.v1.WatchStatusRequest
-	5,  // 18: hybridgateway.admin.v1.AdminService.TransferLeadership:input_type -> hybridgateway.admin.v1.TransferLeadershipRequest
-	7,  // 19: hybridgateway.admin.v1.AdminService.AdoptRoute:input_type -> hybridgateway.admin.v1.AdoptRouteRequest
-	9,  // 20: hybridgateway.admin.v1.AdminService.PurgeRoutes:input_type -> hybridgateway.admin.v1.PurgeRoutesRequest
-	11, // 21: hybridgateway.admin.v1.AdminService.GetIamPolicy:input_type -> hybridgateway.admin.v1.GetIamPolicyRequest
-	13, // 22: hybridgateway.admin.v1.AdminService.RegisterVtep:input_type -> hybridgateway.admin.v1.RegisterVtepRequest
-	15, // 23: hybridgateway.admin.v1.AdminService.DeregisterVtep:input_type -> hybridgateway.admin.v1.DeregisterVtepRequest
-	17, // 24: hybridgateway.admin.v1.AdminService.GetPublication:input_type -> hybridgateway.admin.v1.GetPublicationRequest
-	2,  // 25: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
-	4,  // 26: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
-	6,  // 27: hybridgateway.admin.v1.AdminService.TransferLeadership:output_type -> hybridgateway.admin.v1.TransferLeadershipResponse
-	8,  // 28: hybridgateway.admin.v1.AdminService.AdoptRoute:output_type -> hybridgateway.admin.v1.AdoptRouteResponse
-	10, // 29: hybridgateway.admin.v1.AdminService.PurgeRoutes:output_type -> hybridgateway.admin.v1.PurgeRoutesResponse
-	12, // 30: hybridgateway.admin.v1.AdminService.GetIamPolicy:output_type -> hybridgateway.admin.v1.GetIamPolicyResponse
-	14, // 31: hybridgateway.admin.v1.AdminService.RegisterVtep:output_type -> hybridgateway.admin.v1.RegisterVtepResponse
-	16, // 32: hybridgateway.admin.v1.AdminService.DeregisterVtep:output_type -> hybridgateway.admin.v1.DeregisterVtepResponse
-	18, // 33: hybridgateway.admin.v1.AdminService.GetPublication:output_type -> hybridgateway.admin.v1.GetPublicationResponse
-	25, // [25:34] is the sub-list for method output_type
-	16, // [16:25] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	27, // 8: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
+	24, // 9: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
+	28, // 10: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
+	29, // 11: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
+	30, // 12: hybridgateway.admin.v1.Status.missing_permissions:type_name -> hybridgateway.routes.v1.Permission
+	31, // 13: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
+	32, // 14: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
+	21, // 15: hybridgateway.admin.v1.ShardStatus.peers:type_name -> hybridgateway.admin.v1.PeerStatus
+	33, // 16: hybridgateway.admin.v1.PeerStatus.peer:type_name -> hybridgateway.leadership.v1.Peer
+	26, // 17: hybridgateway.admin.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	26, // 18: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
+	1,  // 19: hybridgateway.admin.v1.AdminService.GetStatus:input_type -> hybridgateway.admin.v1.GetStatusRequest
+	3,  // 20: hybridgateway.admin.v1.AdminService.WatchStatus:input_type -> hybridgateway.admin.v1.WatchStatusRequest
+	5,  // 21: hybridgateway.admin.v1.AdminService.TransferLeadership:input_type -> hybridgateway.admin.v1.TransferLeadershipRequest
+	7,  // 22: hybridgateway.admin.v1.AdminService.AdoptRoute:input_type -> hybridgateway.admin.v1.AdoptRouteRequest
+	9,  // 23: hybridgateway.admin.v1.AdminService.PurgeRoutes:input_type -> hybridgateway.admin.v1.PurgeRoutesRequest
+	11, // 24: hybridgateway.admin.v1.AdminService.GetIamPolicy:input_type -> hybridgateway.admin.v1.GetIamPolicyRequest
+	13, // 25: hybridgateway.admin.v1.AdminService.RegisterVtep:input_type -> hybridgateway.admin.v1.RegisterVtepRequest
+	15, // 26: hybridgateway.admin.v1.AdminService.DeregisterVtep:input_type -> hybridgateway.admin.v1.DeregisterVtepRequest
+	17, // 27: hybridgateway.admin.v1.AdminService.GetPublication:input_type -> hybridgateway.admin.v1.GetPublicationRequest
+	2,  // 28: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
+	4,  // 29: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
+	6,  // 30: hybridgateway.admin.v1.AdminService.TransferLeadership:output_type -> hybridgateway.admin.v1.TransferLeadershipResponse
+	8,  // 31: hybridgateway.admin.v1.AdminService.AdoptRoute:output_type -> hybridgateway.admin.v1.AdoptRouteResponse
+	10, // 32: hybridgateway.admin.v1.AdminService.PurgeRoutes:output_type -> hybridgateway.admin.v1.PurgeRoutesResponse
+	12, // 33: hybridgateway.admin.v1.AdminService.GetIamPolicy:output_type -> hybridgateway.admin.v1.GetIamPolicyResponse
+	14, // 34: hybridgateway.admin.v1.AdminService.RegisterVtep:output_type -> hybridgateway.admin.v1.RegisterVtepResponse
+	16, // 35: hybridgateway.admin.v1.AdminService.DeregisterVtep:output_type -> hybridgateway.admin.v1.DeregisterVtepResponse
+	18, // 36: hybridgateway.admin.v1.AdminService.GetPublication:output_type -> hybridgateway.admin.v1.GetPublicationResponse
+	28, // [28:37] is the sub-list for method output_type
+	19, // [19:28] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_hybridgateway_admin_v1_admin_proto_init() }
@@ -1321,7 +1394,7 @@ func file_hybridgateway_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_admin_v1_admin_proto_rawDesc), len(file_hybridgateway_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,70 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// PeerCondition is what a gateway thinks of another one.
+type PeerCondition int32
+
+const (
+	PeerCondition_PEER_CONDITION_UNSPECIFIED PeerCondition = 0
+	// PEER_CONDITION_NEVER_HEARD: there was no contact yet.
+	PeerCondition_PEER_CONDITION_NEVER_HEARD PeerCondition = 1
+	// PEER_CONDITION_HEARD: each of the two hears the other.
+	PeerCondition_PEER_CONDITION_HEARD PeerCondition = 2
+	// PEER_CONDITION_ONE_WAY: it is heard, and says that it does not hear this gateway.
+	PeerCondition_PEER_CONDITION_ONE_WAY PeerCondition = 3
+	// PEER_CONDITION_SILENT: it was heard, stopped without a word, and is suspected to be dead.
+	PeerCondition_PEER_CONDITION_SILENT PeerCondition = 4
+	// PEER_CONDITION_LEFT: it said that it ends.
+	PeerCondition_PEER_CONDITION_LEFT PeerCondition = 5
+)
+
+// Enum value maps for PeerCondition.
+var (
+	PeerCondition_name = map[int32]string{
+		0: "PEER_CONDITION_UNSPECIFIED",
+		1: "PEER_CONDITION_NEVER_HEARD",
+		2: "PEER_CONDITION_HEARD",
+		3: "PEER_CONDITION_ONE_WAY",
+		4: "PEER_CONDITION_SILENT",
+		5: "PEER_CONDITION_LEFT",
+	}
+	PeerCondition_value = map[string]int32{
+		"PEER_CONDITION_UNSPECIFIED": 0,
+		"PEER_CONDITION_NEVER_HEARD": 1,
+		"PEER_CONDITION_HEARD":       2,
+		"PEER_CONDITION_ONE_WAY":     3,
+		"PEER_CONDITION_SILENT":      4,
+		"PEER_CONDITION_LEFT":        5,
+	}
+)
+
+func (x PeerCondition) Enum() *PeerCondition {
+	p := new(PeerCondition)
+	*p = x
+	return p
+}
+
+func (x PeerCondition) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PeerCondition) Descriptor() protoreflect.EnumDescriptor {
+	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[0].Descriptor()
+}
+
+func (PeerCondition) Type() protoreflect.EnumType {
+	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[0]
+}
+
+func (x PeerCondition) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PeerCondition.Descriptor instead.
+func (PeerCondition) EnumDescriptor() ([]byte, []int) {
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{0}
+}
+
 // Departure says whether this gateway is about to leave, and what it leaves behind.
 type Departure int32
 
@@ -64,11 +128,11 @@ func (x Departure) String() string {
 }
 
 func (Departure) Descriptor() protoreflect.EnumDescriptor {
-	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[0].Descriptor()
+	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[1].Descriptor()
 }
 
 func (Departure) Type() protoreflect.EnumType {
-	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[0]
+	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[1]
 }
 
 func (x Departure) Number() protoreflect.EnumNumber {
@@ -77,7 +141,7 @@ func (x Departure) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Departure.Descriptor instead.
 func (Departure) EnumDescriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{0}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{1}
 }
 
 type Role int32
@@ -119,11 +183,11 @@ func (x Role) String() string {
 }
 
 func (Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[1].Descriptor()
+	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[2].Descriptor()
 }
 
 func (Role) Type() protoreflect.EnumType {
-	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[1]
+	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[2]
 }
 
 func (x Role) Number() protoreflect.EnumNumber {
@@ -132,7 +196,7 @@ func (x Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Role.Descriptor instead.
 func (Role) EnumDescriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{1}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{2}
 }
 
 // Cause says why the event was sent.
@@ -199,11 +263,11 @@ func (x Cause) String() string {
 }
 
 func (Cause) Descriptor() protoreflect.EnumDescriptor {
-	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[2].Descriptor()
+	return file_hybridgateway_leadership_v1_leadership_proto_enumTypes[3].Descriptor()
 }
 
 func (Cause) Type() protoreflect.EnumType {
-	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[2]
+	return &file_hybridgateway_leadership_v1_leadership_proto_enumTypes[3]
 }
 
 func (x Cause) Number() protoreflect.EnumNumber {
@@ -212,7 +276,7 @@ func (x Cause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Cause.Descriptor instead.
 func (Cause) EnumDescriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{2}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{3}
 }
 
 type TransferRequest struct {
@@ -442,8 +506,11 @@ type Leadership struct {
 	// point at it under this epoch.
 	HolderConverged bool      `protobuf:"varint,7,opt,name=holder_converged,json=holderConverged,proto3" json:"holder_converged,omitempty"`
 	Departure       Departure `protobuf:"varint,8,opt,name=departure,proto3,enum=hybridgateway.leadership.v1.Departure" json:"departure,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// peers are the other gateways that this one watches by heartbeats, in a fixed order. An event that
+	// only tells something new of them repeats the cause of the one before.
+	Peers         []*Peer `protobuf:"bytes,9,rep,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Leadership) Reset() {
@@ -532,6 +599,97 @@ func (x *Leadership) GetDeparture() Departure {
 	return Departure_DEPARTURE_UNSPECIFIED
 }
 
+func (x *Leadership) GetPeers() []*Peer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// Peer is another gateway, as its heartbeats show it.
+type Peer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// gateway is what it says about itself. Of one that was never heard only node_ip is known, as the
+	// address that is watched.
+	Gateway   *Gateway      `protobuf:"bytes,1,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Condition PeerCondition `protobuf:"varint,2,opt,name=condition,proto3,enum=hybridgateway.leadership.v1.PeerCondition" json:"condition,omitempty"`
+	// since_boottime is the CLOCK_BOOTTIME reading, in nanoseconds, of when the condition began: for one that
+	// is silent or has left, of its last heartbeat. It is comparable on this node only. Zero when it was
+	// never heard.
+	SinceBoottime int64 `protobuf:"varint,3,opt,name=since_boottime,json=sinceBoottime,proto3" json:"since_boottime,omitempty"`
+	// standing is true when it says that it stands for election.
+	Standing bool `protobuf:"varint,4,opt,name=standing,proto3" json:"standing,omitempty"`
+	// converged_epoch is the last epoch of the shard under which it found its routes in place.
+	ConvergedEpoch uint64 `protobuf:"varint,5,opt,name=converged_epoch,json=convergedEpoch,proto3" json:"converged_epoch,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Peer) Reset() {
+	*x = Peer{}
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Peer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Peer) ProtoMessage() {}
+
+func (x *Peer) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Peer.ProtoReflect.Descriptor instead.
+func (*Peer) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Peer) GetGateway() *Gateway {
+	if x != nil {
+		return x.Gateway
+	}
+	return nil
+}
+
+func (x *Peer) GetCondition() PeerCondition {
+	if x != nil {
+		return x.Condition
+	}
+	return PeerCondition_PEER_CONDITION_UNSPECIFIED
+}
+
+func (x *Peer) GetSinceBoottime() int64 {
+	if x != nil {
+		return x.SinceBoottime
+	}
+	return 0
+}
+
+func (x *Peer) GetStanding() bool {
+	if x != nil {
+		return x.Standing
+	}
+	return false
+}
+
+func (x *Peer) GetConvergedEpoch() uint64 {
+	if x != nil {
+		return x.ConvergedEpoch
+	}
+	return 0
+}
+
 // Gateway is what the record tells about its holder.
 type Gateway struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -552,7 +710,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[5]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +722,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[5]
+	mi := &file_hybridgateway_leadership_v1_leadership_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +735,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{5}
+	return file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Gateway) GetId() string {
@@ -633,7 +791,7 @@ const file_hybridgateway_leadership_v1_leadership_proto_rawDesc = "" +
 	"\x06header\x18\x01 \x01(\v2\x1d.hybridgateway.feed.v1.HeaderR\x06header\x12G\n" +
 	"\n" +
 	"leadership\x18\x02 \x01(\v2'.hybridgateway.leadership.v1.LeadershipR\n" +
-	"leadership\"\x8a\x03\n" +
+	"leadership\"\xc3\x03\n" +
 	"\n" +
 	"Leadership\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n" +
@@ -643,13 +801,27 @@ const file_hybridgateway_leadership_v1_leadership_proto_rawDesc = "" +
 	"\x14valid_until_boottime\x18\x05 \x01(\x03R\x12validUntilBoottime\x128\n" +
 	"\x05cause\x18\x06 \x01(\x0e2\".hybridgateway.leadership.v1.CauseR\x05cause\x12)\n" +
 	"\x10holder_converged\x18\a \x01(\bR\x0fholderConverged\x12D\n" +
-	"\tdeparture\x18\b \x01(\x0e2&.hybridgateway.leadership.v1.DepartureR\tdeparture\"x\n" +
+	"\tdeparture\x18\b \x01(\x0e2&.hybridgateway.leadership.v1.DepartureR\tdeparture\x127\n" +
+	"\x05peers\x18\t \x03(\v2!.hybridgateway.leadership.v1.PeerR\x05peers\"\xfc\x01\n" +
+	"\x04Peer\x12>\n" +
+	"\agateway\x18\x01 \x01(\v2$.hybridgateway.leadership.v1.GatewayR\agateway\x12H\n" +
+	"\tcondition\x18\x02 \x01(\x0e2*.hybridgateway.leadership.v1.PeerConditionR\tcondition\x12%\n" +
+	"\x0esince_boottime\x18\x03 \x01(\x03R\rsinceBoottime\x12\x1a\n" +
+	"\bstanding\x18\x04 \x01(\bR\bstanding\x12'\n" +
+	"\x0fconverged_epoch\x18\x05 \x01(\x04R\x0econvergedEpoch\"x\n" +
 	"\aGateway\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\anode_ip\x18\x02 \x01(\tR\x06nodeIp\x12\x15\n" +
 	"\x06eni_id\x18\x03 \x01(\tR\x05eniId\x12\x12\n" +
 	"\x04zone\x18\x04 \x01(\tR\x04zone\x12\x19\n" +
-	"\bvtep_mac\x18\x05 \x01(\tR\avtepMac*Q\n" +
+	"\bvtep_mac\x18\x05 \x01(\tR\avtepMac*\xb9\x01\n" +
+	"\rPeerCondition\x12\x1e\n" +
+	"\x1aPEER_CONDITION_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aPEER_CONDITION_NEVER_HEARD\x10\x01\x12\x18\n" +
+	"\x14PEER_CONDITION_HEARD\x10\x02\x12\x1a\n" +
+	"\x16PEER_CONDITION_ONE_WAY\x10\x03\x12\x19\n" +
+	"\x15PEER_CONDITION_SILENT\x10\x04\x12\x17\n" +
+	"\x13PEER_CONDITION_LEFT\x10\x05*Q\n" +
 	"\tDeparture\x12\x19\n" +
 	"\x15DEPARTURE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11DEPARTURE_LEAVING\x10\x01\x12\x12\n" +
@@ -688,39 +860,44 @@ func file_hybridgateway_leadership_v1_leadership_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_leadership_v1_leadership_proto_rawDescData
 }
 
-var file_hybridgateway_leadership_v1_leadership_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_hybridgateway_leadership_v1_leadership_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_hybridgateway_leadership_v1_leadership_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_hybridgateway_leadership_v1_leadership_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_hybridgateway_leadership_v1_leadership_proto_goTypes = []any{
-	(Departure)(0),           // 0: hybridgateway.leadership.v1.Departure
-	(Role)(0),                // 1: hybridgateway.leadership.v1.Role
-	(Cause)(0),               // 2: hybridgateway.leadership.v1.Cause
-	(*TransferRequest)(nil),  // 3: hybridgateway.leadership.v1.TransferRequest
-	(*TransferResponse)(nil), // 4: hybridgateway.leadership.v1.TransferResponse
-	(*WatchRequest)(nil),     // 5: hybridgateway.leadership.v1.WatchRequest
-	(*WatchResponse)(nil),    // 6: hybridgateway.leadership.v1.WatchResponse
-	(*Leadership)(nil),       // 7: hybridgateway.leadership.v1.Leadership
-	(*Gateway)(nil),          // 8: hybridgateway.leadership.v1.Gateway
-	(*v1.Position)(nil),      // 9: hybridgateway.feed.v1.Position
-	(*v1.Header)(nil),        // 10: hybridgateway.feed.v1.Header
+	(PeerCondition)(0),       // 0: hybridgateway.leadership.v1.PeerCondition
+	(Departure)(0),           // 1: hybridgateway.leadership.v1.Departure
+	(Role)(0),                // 2: hybridgateway.leadership.v1.Role
+	(Cause)(0),               // 3: hybridgateway.leadership.v1.Cause
+	(*TransferRequest)(nil),  // 4: hybridgateway.leadership.v1.TransferRequest
+	(*TransferResponse)(nil), // 5: hybridgateway.leadership.v1.TransferResponse
+	(*WatchRequest)(nil),     // 6: hybridgateway.leadership.v1.WatchRequest
+	(*WatchResponse)(nil),    // 7: hybridgateway.leadership.v1.WatchResponse
+	(*Leadership)(nil),       // 8: hybridgateway.leadership.v1.Leadership
+	(*Peer)(nil),             // 9: hybridgateway.leadership.v1.Peer
+	(*Gateway)(nil),          // 10: hybridgateway.leadership.v1.Gateway
+	(*v1.Position)(nil),      // 11: hybridgateway.feed.v1.Position
+	(*v1.Header)(nil),        // 12: hybridgateway.feed.v1.Header
 }
 var file_hybridgateway_leadership_v1_leadership_proto_depIdxs = []int32{
-	8,  // 0: hybridgateway.leadership.v1.TransferResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
-	9,  // 1: hybridgateway.leadership.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
-	10, // 2: hybridgateway.leadership.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
-	7,  // 3: hybridgateway.leadership.v1.WatchResponse.leadership:type_name -> hybridgateway.leadership.v1.Leadership
-	8,  // 4: hybridgateway.leadership.v1.Leadership.holder:type_name -> hybridgateway.leadership.v1.Gateway
-	1,  // 5: hybridgateway.leadership.v1.Leadership.role:type_name -> hybridgateway.leadership.v1.Role
-	2,  // 6: hybridgateway.leadership.v1.Leadership.cause:type_name -> hybridgateway.leadership.v1.Cause
-	0,  // 7: hybridgateway.leadership.v1.Leadership.departure:type_name -> hybridgateway.leadership.v1.Departure
-	5,  // 8: hybridgateway.leadership.v1.LeadershipService.Watch:input_type -> hybridgateway.leadership.v1.WatchRequest
-	3,  // 9: hybridgateway.leadership.v1.LeadershipService.Transfer:input_type -> hybridgateway.leadership.v1.TransferRequest
-	6,  // 10: hybridgateway.leadership.v1.LeadershipService.Watch:output_type -> hybridgateway.leadership.v1.WatchResponse
-	4,  // 11: hybridgateway.leadership.v1.LeadershipService.Transfer:output_type -> hybridgateway.leadership.v1.TransferResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	10, // 0: hybridgateway.leadership.v1.TransferResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
+	11, // 1: hybridgateway.leadership.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
+	12, // 2: hybridgateway.leadership.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
+	8,  // 3: hybridgateway.leadership.v1.WatchResponse.leadership:type_name -> hybridgateway.leadership.v1.Leadership
+	10, // 4: hybridgateway.leadership.v1.Leadership.holder:type_name -> hybridgateway.leadership.v1.Gateway
+	2,  // 5: hybridgateway.leadership.v1.Leadership.role:type_name -> hybridgateway.leadership.v1.Role
+	3,  // 6: hybridgateway.leadership.v1.Leadership.cause:type_name -> hybridgateway.leadership.v1.Cause
+	1,  // 7: hybridgateway.leadership.v1.Leadership.departure:type_name -> hybridgateway.leadership.v1.Departure
+	9,  // 8: hybridgateway.leadership.v1.Leadership.peers:type_name -> hybridgateway.leadership.v1.Peer
+	10, // 9: hybridgateway.leadership.v1.Peer.gateway:type_name -> hybridgateway.leadership.v1.Gateway
+	0,  // 10: hybridgateway.leadership.v1.Peer.condition:type_name -> hybridgateway.leadership.v1.PeerCondition
+	6,  // 11: hybridgateway.leadership.v1.LeadershipService.Watch:input_type -> hybridgateway.leadership.v1.WatchRequest
+	4,  // 12: hybridgateway.leadership.v1.LeadershipService.Transfer:input_type -> hybridgateway.leadership.v1.TransferRequest
+	7,  // 13: hybridgateway.leadership.v1.LeadershipService.Watch:output_type -> hybridgateway.leadership.v1.WatchResponse
+	5,  // 14: hybridgateway.leadership.v1.LeadershipService.Transfer:output_type -> hybridgateway.leadership.v1.TransferResponse
+	13, // [13:15] is the sub-list for method output_type
+	11, // [11:13] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_hybridgateway_leadership_v1_leadership_proto_init() }
@@ -733,8 +910,8 @@ func file_hybridgateway_leadership_v1_leadership_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_leadership_v1_leadership_proto_rawDesc), len(file_hybridgateway_leadership_v1_leadership_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   6,
+			NumEnums:      4,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

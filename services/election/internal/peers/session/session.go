@@ -145,7 +145,10 @@ type Send struct{ Heartbeat wire.Heartbeat }
 // Report tells what changed.
 type Report struct {
 	Change Change
-	Peer   Peer
+	// Falsely tells that the peer was suspected until now although it lived: it is heard again, as the
+	// same process.
+	Falsely bool
+	Peer    Peer
 }
 
 // Accept tells that a heartbeat was taken for a sign of life.
@@ -188,6 +191,8 @@ type Peer struct {
 	Self wire.Self
 	// Session is another one after each start of the peer.
 	Session uint64
+	// Since is when the condition began.
+	Since time.Duration
 	// Heard is when the last heartbeat came.
 	Heard time.Duration
 	// Detect is the silence after which the peer is suspected.
@@ -212,6 +217,10 @@ const (
 	WentAway
 	// SelfChanged: it says something new about itself.
 	SelfChanged
+	// Watched: its address is watched from now on. A Session never reports it.
+	Watched
+	// Forgotten: its address is not watched any longer. A Session never reports it.
+	Forgotten
 )
 
 func (c Change) String() string {
@@ -230,6 +239,10 @@ func (c Change) String() string {
 		return "left"
 	case SelfChanged:
 		return "changed"
+	case Watched:
+		return "watched"
+	case Forgotten:
+		return "forgotten"
 	}
 	return "invalid"
 }
@@ -269,6 +282,7 @@ type Session struct {
 	peerSelf   wire.Self
 
 	condition Condition
+	since     time.Duration
 	// told is what was last reported.
 	told    Peer
 	actions []Action
@@ -328,7 +342,7 @@ func (s *Session) Next() time.Duration {
 
 // Peer is what is known now.
 func (s *Session) Peer() Peer {
-	return Peer{Condition: s.condition, State: s.state(), Self: s.peerSelf, Session: s.theirs, Heard: s.heardAt, Detect: s.detect}
+	return Peer{Condition: s.condition, Since: s.since, State: s.state(), Self: s.peerSelf, Session: s.theirs, Heard: s.heardAt, Detect: s.detect}
 }
 
 func (s *Session) state() wire.State {
@@ -413,6 +427,7 @@ func (s *Session) become(c Condition) {
 	var change Change
 	switch {
 	case c != old:
+		s.since = s.now
 		change = changeTo(old, c)
 	case s.theirs != s.told.Session:
 		change = Restarted
@@ -421,8 +436,9 @@ func (s *Session) become(c Condition) {
 	default:
 		return
 	}
+	falsely := old == Suspected && s.theirs == s.told.Session
 	s.told = s.Peer()
-	s.do(Report{change, s.told})
+	s.do(Report{change, falsely, s.told})
 }
 
 func changeTo(old, c Condition) Change {

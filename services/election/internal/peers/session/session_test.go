@@ -9,7 +9,8 @@ import (
 	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
 )
 
-// changes are the reports without their times: "0:1 up" means that gateway 0 says that 1 is up.
+// changes are the reports without their times: "0: 1 up" means that gateway 0 says that 1 is up, and a "!" that
+// it was suspected until then although it lived.
 func changes(reports []report) string {
 	var lines []string
 	for _, r := range reports {
@@ -121,7 +122,7 @@ func TestOwnStall(t *testing.T) {
 		w.run(d + time.Second)
 		// It learns that it was suspected, and thinks nothing worse of them than that.
 		want(t, w, "0: 1 recovered, 0: 1 unheard, 0: 2 recovered, 0: 2 unheard, "+
-			"1: 0 recovered, 1: 0 suspected, 2: 0 recovered, 2: 0 suspected")
+			"1: 0 recovered!, 1: 0 suspected, 2: 0 recovered!, 2: 0 suspected")
 	}
 }
 
@@ -134,7 +135,7 @@ func TestOwnPause(t *testing.T) {
 	w.run(time.Second + 5*millisecond)
 	w.cut[[2]int{1, 0}] = false
 	w.run(time.Second)
-	want(t, w, "1: 0 recovered, 1: 0 suspected")
+	want(t, w, "1: 0 recovered!, 1: 0 suspected")
 }
 
 // Silence that was not listened to is none.
@@ -219,7 +220,7 @@ func TestAsymmetry(t *testing.T) {
 	want(t, w, "")
 	w.cut[[2]int{0, 1}] = false
 	w.run(100 * millisecond)
-	want(t, w, "0: 1 recovered, 1: 0 recovered")
+	want(t, w, "0: 1 recovered, 1: 0 recovered!")
 
 	// From the start.
 	w = pair()
@@ -363,5 +364,25 @@ func TestStrings(t *testing.T) {
 		if c.String() == "invalid" {
 			t.Errorf("change %d has no name", c)
 		}
+	}
+}
+
+// A condition begins when the peer is first thought so of.
+func TestSince(t *testing.T) {
+	w := pair()
+	up(t, w)
+	s := w.nodes[0].sessions[1]
+	began := s.Peer().Since
+	if began < time.Hour || began > w.now {
+		t.Errorf("alive since %s, now it is %s", began, w.now)
+	}
+	w.run(time.Second)
+	if again := s.Peer().Since; again != began {
+		t.Errorf("alive since %s, and before since %s", again, began)
+	}
+	w.nodes[1].dead = true
+	w.run(time.Second)
+	if p := s.Peer(); p.Condition != Suspected || p.Since < p.Heard+p.Detect || p.Since > w.now {
+		t.Errorf("got %+v", p)
 	}
 }

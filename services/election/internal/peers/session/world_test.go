@@ -49,7 +49,13 @@ type report struct {
 	Report
 }
 
-func (r report) String() string { return fmt.Sprintf("%s %d: %d %s", r.at, r.by, r.of, r.Change) }
+func (r report) String() string {
+	line := fmt.Sprintf("%s %d: %d %s", r.at, r.by, r.of, r.Change)
+	if r.Falsely {
+		line += "!"
+	}
+	return line
+}
 
 func newWorld(seed uint64, configs ...Config) *world {
 	w := &world{
