@@ -178,6 +178,7 @@ func (l *Loop) start(ctx context.Context, action plan.Action) {
 			return func(now time.Duration) {
 				l.state.ReadListsDone(a, lists, result, now)
 				l.failed("prefix lists could not be read", result)
+				l.warm(ctx)
 			}
 		})
 	case plan.Inspect:
@@ -290,15 +291,17 @@ func (l *Loop) read(ctx context.Context, r plan.Read, result plan.ReadResult, no
 		l.c.Log.Warn("route tables could not be read", telemetry.KeyError, result.Detail)
 		return
 	}
-	if epoch, until := l.state.Validity(); (epoch == 0 || now >= until) && !l.warming {
-		l.warm(ctx)
-	}
+	l.warm(ctx)
 }
 
 // warm prepares the connections of a takeover while this gateway stands by.
 func (l *Loop) warm(ctx context.Context) {
-	l.warming = true
+	epoch, until := l.state.Validity()
 	n := min(l.c.Plan.Parallel, l.state.Wanted())
+	if n == 0 || l.warming || epoch != 0 && l.c.Now() < until {
+		return
+	}
+	l.warming = true
 	l.call(ctx, func(ctx context.Context) func(time.Duration) {
 		err := l.c.EC2.Warm(ctx, n)
 		return func(time.Duration) {

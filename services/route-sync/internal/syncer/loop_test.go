@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,10 +28,13 @@ type cloud struct {
 	latency time.Duration
 	// checked says that the source/destination check is on.
 	checked bool
+	lists   []plan.PrefixList
 
 	mu     sync.Mutex
 	target string
 	sent   []string
+	// warmed are the numbers of connections that were made warm.
+	warmed []int
 	// stall is how long a write waits between the decision and the last moment at which it may be given up.
 	stall  time.Duration
 	tracer trace.Tracer
@@ -52,7 +56,8 @@ func (c *cloud) Owners(context.Context, []string) (map[string]plan.Owner, plan.R
 }
 
 func (c *cloud) ReadLists(context.Context, []string, []string) ([]plan.PrefixList, plan.Result) {
-	return nil, plan.Result{}
+	time.Sleep(2 * c.latency) // the tables are read sooner
+	return c.lists, plan.Result{}
 }
 
 func (c *cloud) Inspect(context.Context, string) (exists, on bool, result plan.Result) {
@@ -81,7 +86,12 @@ func (c *cloud) after(call string, open func() bool) plan.Result {
 	return plan.Result{}
 }
 
-func (c *cloud) Warm(context.Context, int) error { return nil }
+func (c *cloud) Warm(_ context.Context, n int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.warmed = append(c.warmed, n)
+	return nil
+}
 
 func (c *cloud) Write(ctx context.Context, w plan.Write, open func() bool) plan.Result {
 	ctx, span := c.tracer.Start(ctx, "call")
@@ -112,6 +122,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
+
+const interval = 10 * time.Second
 
 func destination(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{100, byte(64 + i), 0, 0}), 16)
@@ -149,7 +161,7 @@ func runWith(t *testing.T, ec2 *cloud, change func(*plan.Config), body func(*ben
 		ctx, cancel := context.WithCancel(t.Context())
 		c := plan.Config{
 			Shard: "default", Interface: "eni-a", Tables: []string{"rtb-1", "rtb-2", "rtb-3"}, Destinations: []netip.Prefix{destination(0)},
-			Gateways: []string{"eni-b"}, Interval: 10 * time.Second, Parallel: 2,
+			Gateways: []string{"eni-b"}, Interval: interval, Parallel: 2,
 		}
 		change(&c)
 		loop := syncer.New(ctx, syncer.Config{
@@ -310,6 +322,35 @@ func TestLostLeadershipAbandonsCalls(t *testing.T) {
 		}
 		t.Error("the takeover's span is still open")
 	})
+}
+
+// A gateway that stands by has as many connections ready as its takeover can use, as soon as it knows how many.
+func TestConnectionsAreWarmInStandby(t *testing.T) {
+	list := plan.PrefixList{ID: "pl-1", Name: "pods-ipv4", Version: 1, Entries: []netip.Prefix{destination(0)}, Max: 1, Owned: true}
+	for name, managed := range map[string]string{"routes": "", "routes to a list": "pods"} {
+		t.Run(name, func(t *testing.T) {
+			change := func(c *plan.Config) { c.Lists.Managed = managed }
+			runWith(t, &cloud{latency: 100 * time.Millisecond, target: "eni-b", lists: []plan.PrefixList{list}}, change, func(b *bench) {
+				b.lead(1, 0, trace.SpanContext{})
+				time.Sleep(time.Second)
+				warmed := func(want ...int) {
+					t.Helper()
+					synctest.Wait()
+					b.ec2.mu.Lock()
+					defer b.ec2.mu.Unlock()
+					if !slices.Equal(b.ec2.warmed, want) {
+						t.Errorf("connections were made warm: %d, want %d", b.ec2.warmed, want)
+					}
+				}
+				warmed(2)
+				time.Sleep(interval)
+				warmed(2, 2)
+				b.lead(2, time.Hour, trace.SpanContext{})
+				time.Sleep(time.Minute)
+				warmed(2, 2)
+			})
+		})
+	}
 }
 
 // Election that forgot everything stops writes as well.
