@@ -115,6 +115,26 @@ func open(t *testing.T) (*ec2.Client, *calls) {
 	return client, c
 }
 
+// An endpoint that answers before the SDK's request has ended costs no call. Each answer is longer than
+// what is read with its head, so that a connection that is closed meanwhile is seen.
+func TestPromptAnswersAreReadToTheirEnd(t *testing.T) {
+	s := newCloud(t, ec2standin.Config{}, (*httptest.Server).Start)
+	var tables []string
+	for i := range 30 {
+		tables = append(tables, fmt.Sprintf("rtb-more%02d", i))
+		if err := s.AddRouteTable(ec2standin.RouteTable{ID: tables[i], VPC: "vpc-1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, _ := open(t)
+	for range 300 {
+		if got := c.ReadTables(t.Context(), tables); got.Outcome != plan.Done {
+			t.Fatalf("%+v", got.Result)
+		}
+		c.Close()
+	}
+}
+
 func write(verb plan.Verb, table string, destination netip.Prefix, eni string) plan.Write {
 	return plan.Write{Key: plan.Key{Table: table, Destination: plan.To(destination)}, Verb: verb, Interface: eni, Epoch: 1, Attempt: 1}
 }

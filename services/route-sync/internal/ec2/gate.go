@@ -40,6 +40,11 @@ func (g *gate) Do(r *http.Request) (*http.Response, error) {
 		return nil, errFenced
 	}
 	g.endpoint.Store(r.URL)
+	if r.Body != nil {
+		// The SDK closes the body as soon as there is an answer. Its WriteTo then returns io.EOF, an error to
+		// net/http, which closes the connection, and the rest of the answer is lost. Its Read does not.
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
 	client := g.client
 	if r.Context().Value(elsewhereKey{}) != nil {
 		client.Transport = g.second
