@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -108,9 +110,22 @@ func newClient(t *testing.T, s *ec2standin.Server) *ec2.Client {
 		Region:       s.Region(),
 		BaseEndpoint: aws.String(api.URL),
 		Credentials:  credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
-		HTTPClient:   awshttp.NewBuildableClient(),
+		HTTPClient:   prompt{awshttp.NewBuildableClient()},
 		Retryer:      aws.NopRetryer{},
 	})
+}
+
+// prompt is a client of a server that answers before the request has ended. The SDK then closes the
+// request's body, whose WriteTo returns io.EOF, an error to net/http, which closes the connection with
+// the rest of the answer. The body's Read does not do that.
+type prompt struct{ *awshttp.BuildableClient }
+
+// Do implements the SDK's HTTPClient.
+func (c prompt) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return c.BuildableClient.Do(r)
 }
 
 func byTag() []types.Filter {
