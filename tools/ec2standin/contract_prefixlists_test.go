@@ -77,7 +77,7 @@ func (c *contract) list(t *testing.T, id string) *types.ManagedPrefixList {
 		return nil
 	}
 	if err != nil || len(out.PrefixLists) != 1 {
-		t.Fatalf("describe %s: %v, %v", id, out, err)
+		t.Fatalf("describe %s: %s, %v", id, text(out), err)
 	}
 	return &out.PrefixLists[0]
 }
@@ -146,7 +146,7 @@ func (c *contract) listRoute(t *testing.T, table, list string) *types.Route {
 	t.Helper()
 	out, err := c.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{RouteTableIds: []string{table}})
 	if err != nil || len(out.RouteTables) != 1 {
-		t.Fatalf("describe %s: %v, %v", table, out, err)
+		t.Fatalf("describe %s: %s, %v", table, text(out), err)
 	}
 	for _, r := range out.RouteTables[0].Routes {
 		if aws.ToString(r.DestinationPrefixListId) == list {
@@ -163,17 +163,17 @@ func TestContractPrefixListLife(t *testing.T) {
 	if *l.PrefixListName != contractTag || *l.AddressFamily != "IPv4" || *l.MaxEntries != 4 || *l.Version != 1 ||
 		l.State != types.PrefixListStateCreateComplete || len(l.Tags) != 1 || *l.Tags[0].Key != contractTag ||
 		!strings.HasSuffix(*l.PrefixListArn, fmt.Sprintf(":ec2:%s:%s:prefix-list/%s", c.Options().Region, *l.OwnerId, id)) {
-		t.Errorf("created list: %+v", l)
+		t.Errorf("created list: %s", text(l))
 	}
 	c.wantEntries(t, id, nil, "198.51.100.0/25", "203.0.113.0/24")
 
 	out, err := c.ModifyManagedPrefixList(t.Context(), &ec2.ModifyManagedPrefixListInput{PrefixListId: &id, CurrentVersion: l.Version,
 		AddEntries: entries("198.51.100.128/25"), RemoveEntries: removals("203.0.113.0/24")})
 	if err != nil || out.PrefixList.State != types.PrefixListStateModifyInProgress {
-		t.Fatalf("modify: %+v, %v", out, err)
+		t.Fatalf("modify: %s, %v", text(out), err)
 	}
 	if l = c.settled(t, id); *l.Version != 2 || l.State != types.PrefixListStateModifyComplete {
-		t.Errorf("modified list: %+v", l)
+		t.Errorf("modified list: %s", text(l))
 	}
 	c.wantEntries(t, id, nil, "198.51.100.0/25", "198.51.100.128/25")
 	c.wantEntries(t, id, aws.Int64(1), "198.51.100.0/25", "203.0.113.0/24")
@@ -182,13 +182,13 @@ func TestContractPrefixListLife(t *testing.T) {
 		t.Fatalf("rename and resize: %v", err)
 	}
 	if l = c.settled(t, id); *l.Version != 2 || *l.MaxEntries != 2 || *l.PrefixListName != contractTag+"-renamed" {
-		t.Errorf("renamed and resized list: %+v", l)
+		t.Errorf("renamed and resized list: %s", text(l))
 	}
 	if _, err := c.DeleteManagedPrefixList(t.Context(), &ec2.DeleteManagedPrefixListInput{PrefixListId: &id}); err != nil {
 		t.Fatalf("delete: %v", err)
 	}
 	if l := c.settled(t, id); l != nil {
-		t.Errorf("deleted list: %+v", l)
+		t.Errorf("deleted list: %s", text(l))
 	}
 }
 
@@ -223,7 +223,7 @@ func TestContractPrefixListRefusals(t *testing.T) {
 		wantError(t, test.name, c.modify(t, id, test.in), 400, test.codes...)
 	}
 	if l := c.settled(t, id); *l.Version != *now || *l.MaxEntries != 2 {
-		t.Errorf("after refusals: %+v", l)
+		t.Errorf("after refusals: %s", text(l))
 	}
 	none := "pl-0aaaaaaaaaaaaaaaa"
 	wantError(t, "modify no list", c.modify(t, none, ec2.ModifyManagedPrefixListInput{MaxEntries: aws.Int32(2)}), 400, prefixListNotFound()...)
@@ -256,7 +256,7 @@ func TestContractPrefixListDryRun(t *testing.T) {
 	wantError(t, "dry tag", err, 412, "DryRunOperation")
 	c.wantEntries(t, id, nil)
 	if r := c.listRoute(t, table, id); r != nil {
-		t.Errorf("dry run wrote %+v", r)
+		t.Errorf("dry run wrote %s", text(r))
 	}
 }
 
@@ -280,13 +280,13 @@ func TestContractRouteToPrefixList(t *testing.T) {
 	wantError(t, "create what exists", create(id), 400, "RouteAlreadyExists")
 	r := c.listRoute(t, table, id)
 	if r == nil || aws.ToString(r.NetworkInterfaceId) != first || r.State != types.RouteStateActive || r.DestinationCidrBlock != nil {
-		t.Fatalf("created route: %+v", r)
+		t.Fatalf("created route: %s", text(r))
 	}
 	if err := replace(second); err != nil {
 		t.Fatalf("replace: %v", err)
 	}
 	if r := c.listRoute(t, table, id); r == nil || aws.ToString(r.NetworkInterfaceId) != second {
-		t.Fatalf("replaced route: %+v", r)
+		t.Fatalf("replaced route: %s", text(r))
 	}
 	// Routes to a CIDR in the list live beside that to the list.
 	if err := c.create(t, table, "203.0.113.0/24", first); err != nil {
@@ -297,11 +297,11 @@ func TestContractRouteToPrefixList(t *testing.T) {
 	// fails later.
 	if _, err := c.DeleteManagedPrefixList(t.Context(), &ec2.DeleteManagedPrefixListInput{PrefixListId: &id}); err == nil {
 		if l := c.settled(t, id); l == nil || l.State != types.PrefixListStateDeleteFailed || aws.ToString(l.StateMessage) == "" {
-			t.Errorf("deleted while referenced: %+v", l)
+			t.Errorf("deleted while referenced: %s", text(l))
 		}
 	}
 	if r := c.listRoute(t, table, id); r == nil || aws.ToString(r.NetworkInterfaceId) != second {
-		t.Fatalf("route after the attempt to delete its list: %+v", r)
+		t.Fatalf("route after the attempt to delete its list: %s", text(r))
 	}
 	if _, err := c.DeleteRoute(t.Context(), &ec2.DeleteRouteInput{RouteTableId: &table, DestinationPrefixListId: &id}); err != nil {
 		t.Fatalf("delete the route: %v", err)
@@ -312,7 +312,7 @@ func TestContractRouteToPrefixList(t *testing.T) {
 		t.Fatalf("delete the list: %v", err)
 	}
 	if l := c.settled(t, id); l != nil {
-		t.Errorf("deleted list: %+v", l)
+		t.Errorf("deleted list: %s", text(l))
 	}
 }
 
@@ -332,13 +332,13 @@ func TestContractRouteQuotaCountsTheMaximumSize(t *testing.T) {
 		t.Fatalf("resize: %v", err)
 	}
 	if l := c.settled(t, small); l.State != types.PrefixListStateModifyFailed || *l.MaxEntries != 2 || aws.ToString(l.StateMessage) == "" {
-		t.Errorf("resized beyond the table's quota: %+v", l)
+		t.Errorf("resized beyond the table's quota: %s", text(l))
 	}
 	if err := c.modify(t, small, ec2.ModifyManagedPrefixListInput{MaxEntries: aws.Int32(3)}); err != nil {
 		t.Fatalf("resize after a failure: %v", err)
 	}
 	if l := c.settled(t, small); l.State != types.PrefixListStateModifyComplete || *l.MaxEntries != 3 {
-		t.Errorf("resized within the quota: %+v", l)
+		t.Errorf("resized within the quota: %s", text(l))
 	}
 }
 
@@ -360,7 +360,7 @@ func TestContractPrefixListPages(t *testing.T) {
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.Context())
 		if err != nil || len(page.Entries) > 7 {
-			t.Fatalf("page: %v, %v", page, err)
+			t.Fatalf("page: %s, %v", text(page), err)
 		}
 		for _, e := range page.Entries {
 			got[*e.Cidr]++
@@ -410,7 +410,7 @@ func TestContractClientTokenIsIdempotent(t *testing.T) {
 	})
 	again, err := c.CreateManagedPrefixList(t.Context(), in)
 	if err != nil || *again.PrefixList.PrefixListId != id {
-		t.Errorf("again: %v, %v, want %s", again, err, id)
+		t.Errorf("again: %s, %v, want %s", text(again), err, id)
 	}
 	in.MaxEntries = aws.Int32(2)
 	_, err = c.CreateManagedPrefixList(t.Context(), in)
@@ -461,7 +461,7 @@ func TestContractTags(t *testing.T) {
 	found, err := c.DescribeManagedPrefixLists(t.Context(), &ec2.DescribeManagedPrefixListsInput{Filters: []types.Filter{
 		{Name: aws.String("tag:" + contractTag), Values: []string{"yes"}}}})
 	if err != nil || len(found.PrefixLists) != 1 || *found.PrefixLists[0].PrefixListId != id {
-		t.Errorf("lists by tag: %v, %v", found, err)
+		t.Errorf("lists by tag: %s, %v", text(found), err)
 	}
 	if _, err := c.DeleteTags(t.Context(), &ec2.DeleteTagsInput{Resources: []string{id}}); err != nil {
 		t.Fatal(err)

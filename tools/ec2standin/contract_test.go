@@ -12,6 +12,7 @@ package ec2standin_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -136,11 +137,11 @@ func (c *contract) discover(t *testing.T) {
 	t.Helper()
 	tables, err := c.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{Filters: byTag()})
 	if err != nil || len(tables.RouteTables) < 2 {
-		t.Fatalf("find two route tables tagged %s=true: %v, %v", contractTag, tables, err)
+		t.Fatalf("find two route tables tagged %s=true: %s, %v", contractTag, text(tables), err)
 	}
 	enis, err := c.DescribeNetworkInterfaces(t.Context(), &ec2.DescribeNetworkInterfacesInput{Filters: byTag()})
 	if err != nil || len(enis.NetworkInterfaces) < 2 {
-		t.Fatalf("find two interfaces tagged %s=true: %v, %v", contractTag, enis, err)
+		t.Fatalf("find two interfaces tagged %s=true: %s, %v", contractTag, text(enis), err)
 	}
 	for i := range 2 {
 		c.tables[i] = *tables.RouteTables[i].RouteTableId
@@ -149,7 +150,7 @@ func (c *contract) discover(t *testing.T) {
 	}
 	vpcs, err := c.DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{VpcIds: []string{*tables.RouteTables[0].VpcId}})
 	if err != nil || len(vpcs.Vpcs) != 1 {
-		t.Fatalf("describe the tables' VPC: %v, %v", vpcs, err)
+		t.Fatalf("describe the tables' VPC: %s, %v", text(vpcs), err)
 	}
 	c.vpc = vpcs.Vpcs[0]
 }
@@ -199,6 +200,15 @@ func status(err error) int {
 	return 0
 }
 
+// text is what an answer says; printed as it is, it would be addresses in memory.
+func text(answer any) string {
+	document, err := json.Marshal(answer)
+	if err != nil {
+		return err.Error()
+	}
+	return string(document)
+}
+
 func wantError(t *testing.T, what string, err error, wantStatus int, wantCodes ...string) {
 	t.Helper()
 	if !slices.Contains(wantCodes, code(err)) || status(err) != wantStatus {
@@ -232,7 +242,7 @@ func (c *contract) route(t *testing.T, table, to string) *types.Route {
 	t.Helper()
 	out, err := c.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{RouteTableIds: []string{table}})
 	if err != nil || len(out.RouteTables) != 1 {
-		t.Fatalf("describe %s: %v, %v", table, out, err)
+		t.Fatalf("describe %s: %s, %v", table, text(out), err)
 	}
 	for _, r := range out.RouteTables[0].Routes {
 		if aws.ToString(r.DestinationCidrBlock) == to || aws.ToString(r.DestinationIpv6CidrBlock) == to {
@@ -251,12 +261,12 @@ func TestContractRouteLife(t *testing.T) {
 	out, err := c.CreateRoute(t.Context(), &ec2.CreateRouteInput{
 		RouteTableId: &table, DestinationCidrBlock: &to, NetworkInterfaceId: &first})
 	if err != nil || !aws.ToBool(out.Return) {
-		t.Fatalf("create: %v, %v", out, err)
+		t.Fatalf("create: %s, %v", text(out), err)
 	}
 	r := c.route(t, table, to)
 	if r == nil || aws.ToString(r.NetworkInterfaceId) != first || r.State != types.RouteStateActive ||
 		r.Origin != types.RouteOriginCreateRoute || aws.ToString(r.InstanceId) != *c.enis[0].Attachment.InstanceId {
-		t.Fatalf("created route: %+v", r)
+		t.Fatalf("created route: %s", text(r))
 	}
 	wantError(t, "create what exists", c.create(t, table, to, first), 400, "RouteAlreadyExists")
 	if err := c.replace(t, table, to, second); err != nil {
@@ -266,16 +276,16 @@ func TestContractRouteLife(t *testing.T) {
 		t.Fatalf("replace by the same: %v", err)
 	}
 	if r := c.route(t, table, to); r == nil || aws.ToString(r.NetworkInterfaceId) != second {
-		t.Fatalf("replaced route: %+v", r)
+		t.Fatalf("replaced route: %s", text(r))
 	}
 	if r := c.route(t, c.tables[1], to); r != nil {
-		t.Fatalf("the other table got a route too: %+v", r)
+		t.Fatalf("the other table got a route too: %s", text(r))
 	}
 	if err := c.remove(t, table, to); err != nil {
 		t.Fatalf("delete: %v", err)
 	}
 	if r := c.route(t, table, to); r != nil {
-		t.Fatalf("deleted route: %+v", r)
+		t.Fatalf("deleted route: %s", text(r))
 	}
 	wantError(t, "delete what is absent", c.remove(t, table, to), 400, "InvalidRoute.NotFound")
 }
@@ -300,7 +310,7 @@ func TestContractDestinationForms(t *testing.T) {
 		t.Fatalf("create IPv6 route: %v", err)
 	}
 	if r := c.route(t, table, six); r == nil || r.DestinationCidrBlock != nil {
-		t.Errorf("IPv6 route: %+v", r)
+		t.Errorf("IPv6 route: %s", text(r))
 	}
 }
 
@@ -312,7 +322,7 @@ func TestContractLocalRoute(t *testing.T) {
 		r := c.route(t, table, local)
 		if r == nil || aws.ToString(r.GatewayId) != "local" || r.Origin != types.RouteOriginCreateRouteTable ||
 			r.State != types.RouteStateActive {
-			t.Fatalf("local route %s: %+v", local, r)
+			t.Fatalf("local route %s: %s", local, text(r))
 		}
 		wantError(t, "delete local route", c.remove(t, table, local), 400, "InvalidParameterValue")
 		wantError(t, "create local route", c.create(t, table, local, eni), 400, "RouteAlreadyExists")
@@ -340,7 +350,7 @@ func TestContractThingsThatAreAbsent(t *testing.T) {
 	wantError(t, "describe no subnet", err, 400, "InvalidSubnetID.NotFound")
 	if out, err := c.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{Filters: []types.Filter{
 		{Name: aws.String("route-table-id"), Values: []string{noTable}}}}); err != nil || len(out.RouteTables) != 0 {
-		t.Errorf("filter that matches nothing: %v, %v", out, err)
+		t.Errorf("filter that matches nothing: %s, %v", text(out), err)
 	}
 }
 
@@ -352,7 +362,7 @@ func TestContractDryRun(t *testing.T) {
 		RouteTableId: &table, DestinationCidrBlock: &to, NetworkInterfaceId: &eni, DryRun: yes})
 	wantError(t, "dry create", err, 412, "DryRunOperation")
 	if r := c.route(t, table, to); r != nil {
-		t.Errorf("dry run wrote %+v", r)
+		t.Errorf("dry run wrote %s", text(r))
 	}
 	_, err = c.ModifyNetworkInterfaceAttribute(t.Context(), &ec2.ModifyNetworkInterfaceAttributeInput{
 		NetworkInterfaceId: &eni, SourceDestCheck: &types.AttributeBooleanValue{Value: aws.Bool(false)}, DryRun: yes})
@@ -371,7 +381,7 @@ func TestContractSourceDestCheck(t *testing.T) {
 		}
 		out, err := c.DescribeNetworkInterfaces(t.Context(), &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{id}})
 		if err != nil || *out.NetworkInterfaces[0].SourceDestCheck != want {
-			t.Fatalf("after set to %v: %v, %v", want, out, err)
+			t.Fatalf("after set to %v: %s, %v", want, text(out), err)
 		}
 	}
 	_, err := c.ModifyNetworkInterfaceAttribute(t.Context(), &ec2.ModifyNetworkInterfaceAttributeInput{
@@ -393,7 +403,7 @@ func TestContractFilters(t *testing.T) {
 	} {
 		out, err := c.DescribeNetworkInterfaces(t.Context(), &ec2.DescribeNetworkInterfacesInput{Filters: f})
 		if err != nil || len(out.NetworkInterfaces) != 1 || *out.NetworkInterfaces[0].NetworkInterfaceId != *eni.NetworkInterfaceId {
-			t.Errorf("interfaces by %s=%v: %v, %v", *f[0].Name, f[0].Values, out, err)
+			t.Errorf("interfaces by %s=%v: %s, %v", *f[0].Name, f[0].Values, text(out), err)
 		}
 	}
 	for _, f := range [][]types.Filter{
@@ -404,7 +414,7 @@ func TestContractFilters(t *testing.T) {
 	} {
 		out, err := c.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{Filters: f})
 		if err != nil || len(out.RouteTables) != 2 {
-			t.Errorf("tables by %s: %v, %v", *f[0].Name, out, err)
+			t.Errorf("tables by %s: %s, %v", *f[0].Name, text(out), err)
 		}
 	}
 	_, err := c.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{Filters: filter("colour", "red")})
@@ -416,25 +426,25 @@ func TestContractShapes(t *testing.T) {
 	e := c.enis[0]
 	if e.Status != types.NetworkInterfaceStatusInUse || e.Attachment.Status != types.AttachmentStatusAttached ||
 		*e.Attachment.DeviceIndex != 0 || *e.VpcId != *c.vpc.VpcId || e.AvailabilityZone == nil {
-		t.Errorf("interface: %+v", e)
+		t.Errorf("interface: %s", text(e))
 	}
 	instances, err := c.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{*e.Attachment.InstanceId}})
 	if err != nil || len(instances.Reservations) != 1 || len(instances.Reservations[0].Instances) != 1 {
-		t.Fatalf("instances: %v, %v", instances, err)
+		t.Fatalf("instances: %s, %v", text(instances), err)
 	}
 	i := instances.Reservations[0].Instances[0]
 	if *i.PrivateIpAddress != *e.PrivateIpAddress || *i.SubnetId != *e.SubnetId || *i.VpcId != *e.VpcId ||
 		i.State.Name != types.InstanceStateNameRunning || *i.State.Code != 16 ||
 		*i.NetworkInterfaces[0].NetworkInterfaceId != *e.NetworkInterfaceId || *i.Placement.AvailabilityZone != *e.AvailabilityZone {
-		t.Errorf("instance: %+v", i)
+		t.Errorf("instance: %s", text(i))
 	}
 	subnets, err := c.DescribeSubnets(t.Context(), &ec2.DescribeSubnetsInput{SubnetIds: []string{*e.SubnetId}})
 	if err != nil || len(subnets.Subnets) != 1 || *subnets.Subnets[0].AvailabilityZone != *e.AvailabilityZone ||
 		subnets.Subnets[0].State != types.SubnetStateAvailable || *subnets.Subnets[0].AvailableIpAddressCount <= 0 {
-		t.Errorf("subnets: %v, %v", subnets, err)
+		t.Errorf("subnets: %s, %v", text(subnets), err)
 	}
 	if c.vpc.State != types.VpcStateAvailable || *c.vpc.CidrBlock != *c.vpc.CidrBlockAssociationSet[0].CidrBlock {
-		t.Errorf("VPC: %+v", c.vpc)
+		t.Errorf("VPC: %s", text(c.vpc))
 	}
 }
 
