@@ -17,9 +17,6 @@ import (
 	"github.com/hybridgateway/gateway/tools/lab/internal/nft"
 )
 
-// hostDevice is what a VPC host calls its end of the link.
-const hostDevice = "eth0"
-
 // The ends of the link between fabric and WAN.
 var (
 	wanLinkFabric = netip.MustParsePrefix("169.254.100.1/30")
@@ -36,6 +33,7 @@ const (
 const (
 	counterPods  = "pods-on-wan"
 	counterCut   = "cut"
+	counterDead  = "dead"
 	checkCounter = "check-" // followed by the port
 )
 
@@ -43,6 +41,7 @@ var (
 	podSet     = nft.Prefixes("pods")
 	cutSet     = nft.Pairs("cuts")
 	checkedSet = nft.Devices("checked")
+	deadSet    = nft.Devices("dead")
 )
 
 // Config is what a fabric is made of.
@@ -66,8 +65,9 @@ type Fabric struct {
 	snapshot ec2standin.Snapshot
 	ports    []Port
 	wan      bool
-	numbers  map[string]int // kernel number of each routing table
-	indexes  map[string]int // kernel number of each device
+	numbers  map[string]int  // kernel number of each routing table
+	indexes  map[string]int  // kernel number of each device
+	silent   map[string]bool // ports that are dead, see Silence
 	have     Programme
 	failed   error // of the last update
 }
@@ -83,6 +83,7 @@ func New(c Config) (*Fabric, error) {
 		filter:  nft.NewTable(c.Host, nftables.TableFamilyIPv4, "fabric"),
 		numbers: map[string]int{},
 		indexes: map[string]int{},
+		silent:  map[string]bool{},
 		have:    Programme{Routes: map[RouteKey]Hop{}, Rules: map[string]string{}, Checked: map[string]bool{}},
 	}
 	if err := c.Host.Quiet(); err != nil {
@@ -114,7 +115,9 @@ func (f *Fabric) setUpFilter() error {
 		b.Counter(counterCut)
 		b.AddSet(podSet, nft.Ranges(f.config.PodNetworks)...)
 		b.AddSet(cutSet)
+		b.Counter(counterDead)
 		b.AddSet(checkedSet)
+		b.AddSet(deadSet)
 
 		// What comes from the WAN is judged before routing, so that it is
 		// counted even if no route exists.
@@ -125,6 +128,8 @@ func (f *Fabric) setUpFilter() error {
 
 		b.Chain("forward", &nft.Hook{Hook: nftables.ChainHookForward, Priority: *nftables.ChainPriorityFilter})
 		b.Chain("check", nil)
+		b.Rule("forward", nft.InAmong(deadSet), nft.Count(counterDead), nft.Drop)
+		b.Rule("forward", nft.OutAmong(deadSet), nft.Count(counterDead), nft.Drop)
 		b.Rule("forward", nft.PairAmong(nft.Src, nft.Dst, cutSet), nft.Count(counterCut), nft.Drop)
 		for _, field := range []nft.Field{nft.Src, nft.Dst} {
 			b.Rule("forward", nft.Out(WANPort), nft.Among(field, podSet), nft.Count(counterPods), nft.Drop)
@@ -138,14 +143,16 @@ func (f *Fabric) setUpFilter() error {
 type Guest struct {
 	Name   string // short: it names the port
 	Host   *netns.Host
-	Addr   netip.Prefix // its address, with the length of its subnet
-	Router netip.Addr   // its default route
+	Device string         // what it calls its end of the link
+	Addr   netip.Prefix   // its address, with the length of its subnet
+	Router netip.Addr     // the VPC router
+	Routes []netip.Prefix // what it sends there
 }
 
 // PortName is the name of the fabric's end of the link to a host.
 func PortName(name string) string { return "v-" + name }
 
-// Attach links a host to the fabric as its eth0. The host's neighbour entry is
+// Attach links a host to the fabric. The host's neighbour entry is
 // permanent: a host that does not answer makes packets vanish, as in a VPC,
 // and yields no ICMP error.
 func (f *Fabric) Attach(g Guest) error {
@@ -155,25 +162,27 @@ func (f *Fabric) Attach(g Guest) error {
 	fh := f.config.Host
 	if err := netns.Connect(
 		netns.End{Host: fh, Name: port, MTU: f.config.MTU},
-		netns.End{Host: g.Host, Name: hostDevice, MTU: f.config.MTU},
+		netns.End{Host: g.Host, Name: g.Device, MTU: f.config.MTU},
 	); err != nil {
 		return err
 	}
 	if err := fh.Sysctl("ipv4/neigh/"+port+"/proxy_delay", "0"); err != nil {
 		return err
 	}
-	mac, err := g.Host.MAC(hostDevice)
+	mac, err := g.Host.MAC(g.Device)
 	if err != nil {
 		return err
 	}
 	if err := fh.SetNeighbour(port, g.Addr.Addr(), mac); err != nil {
 		return err
 	}
-	if err := g.Host.AddAddr(hostDevice, g.Addr); err != nil {
+	if err := g.Host.AddAddr(g.Device, g.Addr); err != nil {
 		return err
 	}
-	if err := g.Host.SetRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), g.Router, hostDevice); err != nil {
-		return err
+	for _, dst := range g.Routes {
+		if err := g.Host.SetRoute(dst, g.Router, g.Device); err != nil {
+			return err
+		}
 	}
 	counter := checkCounter + port
 	if err := f.filter.Commit(func(b *nft.Batch) {
@@ -366,6 +375,28 @@ func (f *Fabric) SetCuts(cuts []Pair) error {
 		}
 		b.SetElements(cutSet, elements...)
 	})
+}
+
+// Silence makes everything vanish that a guest sends or is sent over the port of a name,
+// while its link stays up; or ends that. Repeating it changes nothing.
+func (f *Fabric) Silence(guest string, silent bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	port := PortName(guest)
+	if f.silent[port] == silent {
+		return nil
+	}
+	if err := f.filter.Commit(func(b *nft.Batch) {
+		if silent {
+			b.Insert(deadSet, nft.Device(port))
+		} else {
+			b.Remove(deadSet, nft.Device(port))
+		}
+	}); err != nil {
+		return err
+	}
+	f.silent[port] = silent
+	return nil
 }
 
 // Drops counts packets the fabric has dropped for a reason, since it was made.

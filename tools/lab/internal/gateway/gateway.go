@@ -47,9 +47,11 @@ type Config struct {
 	Name   string // the gateway's id, for example "gw1"
 	Host   *netns.Host
 	NodeIP netip.Addr
-	Dir    string // for sockets; made if missing
-	LogDir string // a log file per process; made if missing
-	BinDir string
+	// ManagementIP is where admin listens; default: NodeIP.
+	ManagementIP netip.Addr
+	Dir          string // for sockets; made if missing
+	LogDir       string // a log file per process; made if missing
+	BinDir       string
 
 	OTLPEndpoint string
 	EC2Endpoint  string
@@ -170,7 +172,13 @@ func join[T fmt.Stringer](list []T) string {
 }
 
 // AdminAddress is where operators reach this gateway.
-func (c Config) AdminAddress() string { return netip.AddrPortFrom(c.NodeIP, AdminPort).String() }
+func (c Config) AdminAddress() string {
+	ip := c.ManagementIP
+	if !ip.IsValid() {
+		ip = c.NodeIP
+	}
+	return netip.AddrPortFrom(ip, AdminPort).String()
+}
 
 // Process is one of the gateway's processes.
 func (g *Gateway) Process(service string) *processes.Process { return g.procs[service] }

@@ -112,7 +112,11 @@ func (l *Lab) startPKI() error {
 		return fmt.Errorf("write the authority's certificate: %w", err)
 	}
 	for _, m := range l.World.Gateways() {
-		pair, err := l.CA.Server(m.Name, m.IP)
+		addrs := []netip.Addr{m.IP}
+		if m.Management.IsValid() {
+			addrs = append(addrs, m.Management)
+		}
+		pair, err := l.CA.Server(m.Name, addrs...)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
+	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
@@ -68,7 +69,7 @@ func (l *Lab) Health(ctx context.Context) (*Health, error) {
 			return nil, err
 		}
 		h.Statuses[g.Name] = s
-		if err := l.checkGateway(g, s); err != nil {
+		if err := errors.Join(l.checkGateway(g, s), l.checkPeers(s)); err != nil {
 			return nil, fmt.Errorf("gateway %s: %w", g.Name, err)
 		}
 		role := gateway.RoleIn(s)
@@ -132,6 +133,23 @@ func (l *Lab) checkGateway(g *gateway.Gateway, s *adminv1.Status) error {
 		}
 	}
 	return g.Failure()
+}
+
+// checkPeers tells which other gateway is not heard, or does not hear this one.
+func (l *Lab) checkPeers(s *adminv1.Status) error {
+	for _, shard := range s.GetShards() {
+		heard := 0
+		for _, p := range shard.GetPeers() {
+			if c := p.GetPeer().GetCondition(); c != leadershipv1.PeerCondition_PEER_CONDITION_HEARD {
+				return fmt.Errorf("what it knows of gateway %s is %s", p.GetPeer().GetGateway().GetId(), c)
+			}
+			heard++
+		}
+		if others := len(l.Gateways) - 1; heard < others {
+			return fmt.Errorf("it hears %d of %d other gateways", heard, others)
+		}
+	}
+	return nil
 }
 
 // checkRoutes tells which route of the tables at EC2 does not lead to the gateway.

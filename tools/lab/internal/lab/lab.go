@@ -77,7 +77,7 @@ func (l *Lab) build(ctx context.Context) error {
 	o.Progress("building the virtual world: VPC, WAN, on-premises nodes")
 	l.EC2 = ec2standin.New(ec2standin.Config{})
 	var err error
-	options := world.Options{Prefix: o.Prefix, EC2: l.EC2, Nodes: o.Nodes, RouteTables: o.RouteTables, Log: o.Log}
+	options := world.Options{Prefix: o.Prefix, EC2: l.EC2, Nodes: o.Nodes, RouteTables: o.RouteTables, ManagementNICs: o.ManagementNICs, Log: o.Log}
 	if o.VTEPMode == Floating {
 		options.IngressTable = FloatingTable
 	}
@@ -172,7 +172,7 @@ func (l *Lab) prepareGateways() error {
 			return err
 		}
 		c := gateway.Config{
-			Name: m.Name, Host: h, NodeIP: m.IP,
+			Name: m.Name, Host: h, NodeIP: m.IP, ManagementIP: m.Management,
 			Dir: filepath.Join(l.Options.Dir, m.Name), LogDir: filepath.Join(l.LogDir(), m.Name), BinDir: l.Options.BinDir,
 			OTLPEndpoint: l.endpoints.otlp, EC2Endpoint: l.endpoints.ec2,
 			RouteTables: l.tableArgs(), GatewayENIs: enis,

@@ -37,6 +37,8 @@ type Options struct {
 	Sharded bool
 	// VTEPMode is how on-premises nodes find the gateway; default: Published.
 	VTEPMode VTEPMode
+	// ManagementNICs gives each gateway a second NIC for its control plane; see world.Options.
+	ManagementNICs bool
 	// Backend is where the gateways keep the leadership record; default: Lease.
 	Backend Backend
 

@@ -45,6 +45,9 @@ type Machine struct {
 	ENI        string
 	Instance   string
 	RouteTable string // of its subnet, at the start
+	// Management is the address of a second NIC, by which the control plane and AWS
+	// are reached; not valid without one.
+	Management netip.Addr
 }
 
 type subnet struct {
@@ -64,21 +67,35 @@ func subnets(region string) map[string]subnet {
 
 // machine numbers a host after its address, so that ids are easy to read.
 func machine(name string, s subnet, last byte) Machine {
-	base := s.cidr.Addr().As4()
-	base[3] = last
-	id := fmt.Sprintf("%04x%04x", uint16(base[2]), uint16(last))
+	ip := s.addr(last)
 	return Machine{
-		Name: name, IP: netip.AddrFrom4(base), Subnet: s.id, Zone: s.zone,
-		ENI: "eni-" + id, Instance: "i-" + id, RouteTable: s.table,
+		Name: name, IP: ip, Subnet: s.id, Zone: s.zone,
+		ENI: eniOf(ip), Instance: "i-" + number(ip), RouteTable: s.table,
 	}
 }
 
-func machines(region string, gateways int) []Machine {
+func (s subnet) addr(last byte) netip.Addr {
+	base := s.cidr.Addr().As4()
+	base[3] = last
+	return netip.AddrFrom4(base)
+}
+
+func number(ip netip.Addr) string {
+	b := ip.As4()
+	return fmt.Sprintf("%04x%04x", uint16(b[2]), uint16(b[3]))
+}
+
+func eniOf(ip netip.Addr) string { return "eni-" + number(ip) }
+
+func machines(region string, gateways int, management bool) []Machine {
 	sub := subnets(region)
 	var list []Machine
 	for i := range gateways {
 		g := machine(fmt.Sprintf("gw%d", i+1), sub[[]string{"a", "b"}[i%2]], byte(10+i/2))
 		g.Gateway = true
+		if management {
+			g.Management = sub["shared"].addr(byte(100 + i))
+		}
 		list = append(list, g)
 	}
 	return append(list,
@@ -146,6 +163,11 @@ func seed(srv *ec2standin.Server, all []Machine, extraTables int) error {
 				ID: m.ENI, Subnet: m.Subnet, PrivateIP: m.IP, Instance: m.Instance, SourceDestCheck: !m.Gateway,
 			}),
 		)
+		if m.Management.IsValid() {
+			steps = append(steps, srv.AddENI(ec2standin.ENI{
+				ID: eniOf(m.Management), Subnet: subnetShared, PrivateIP: m.Management, Instance: m.Instance, DeviceIndex: 1, SourceDestCheck: true,
+			}))
+		}
 	}
 	for _, err := range steps {
 		if err != nil {

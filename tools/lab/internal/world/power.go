@@ -3,7 +3,6 @@ package world
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -12,18 +11,30 @@ import (
 	"github.com/hybridgateway/gateway/tools/lab/internal/nft"
 )
 
-const nic = "eth0"
+// The NICs of a VPC host. Only gateways may have the second.
+const (
+	nic           = "eth0"
+	managementNIC = "eth1"
+)
 
 // PowerOff cuts the power of a VPC host: its NIC loses carrier, so what is sent
 // to it vanishes and nobody is told, and its memory, as far as the kernel's
 // network state is concerned, is gone: devices, routes, rules, filters.
 // Processes are the caller's to kill; what they do meanwhile is lost as well.
 func (w *World) PowerOff(name string) error {
-	h, err := w.machineHost(name)
+	m, err := w.Machine(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.SetUp(nic, false), forget(h))
+	h, err := w.Host(name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range w.nics(m) {
+		errs = append(errs, h.SetUp(n.device, false))
+	}
+	return errors.Join(append(errs, forget(h))...)
 }
 
 // PowerOn boots the host again, as empty as it was at first.
@@ -32,31 +43,67 @@ func (w *World) PowerOn(name string) error {
 	if err != nil {
 		return err
 	}
-	h, err := w.machineHost(name)
+	h, err := w.Host(name)
 	if err != nil {
 		return err
 	}
-	s := w.subnetOf(m)
 	if err := forget(h); err != nil {
 		return err
 	}
-	if err := h.SetUp(nic, true); err != nil {
-		return err
+	for _, n := range w.nics(m) {
+		if err := n.plugIn(h); err != nil {
+			return err
+		}
 	}
-	if err := h.AddAddr(nic, netip.PrefixFrom(m.IP, s.cidr.Bits())); err != nil {
-		return err
-	}
-	return h.SetRoute(anywhere, s.router(), nic)
+	return nil
 }
 
-func (w *World) machineHost(name string) (*netns.Host, error) {
+// plugIn makes a NIC work again, whatever was lost of its settings.
+func (n nicOf) plugIn(h *netns.Host) error {
+	if err := h.SetUp(n.device, true); err != nil {
+		return err
+	}
+	if err := h.AddAddr(n.device, n.addr); err != nil {
+		return err
+	}
+	for _, dst := range n.routes {
+		if err := h.SetRoute(dst, n.router, n.device); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BreakNIC kills the first NIC of a VPC host, and leaves a second one and all that
+// runs alone. Silently, the link stays up and nothing passes; otherwise it goes down.
+func (w *World) BreakNIC(name string, silently bool) error {
 	if _, err := w.Machine(name); err != nil {
-		return nil, err
+		return err
 	}
-	return w.Host(name)
+	if silently {
+		return w.Fabric.Silence(name, true)
+	}
+	h, err := w.Host(name)
+	if err != nil {
+		return err
+	}
+	return h.SetUp(nic, false)
 }
 
-// forget removes from a host's kernel everything but its NIC and loopback.
+// MendNIC undoes BreakNIC; for a NIC that works it does nothing.
+func (w *World) MendNIC(name string) error {
+	m, err := w.Machine(name)
+	if err != nil {
+		return err
+	}
+	h, err := w.Host(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.Fabric.Silence(name, false), w.nics(m)[0].plugIn(h))
+}
+
+// forget removes from a host's kernel everything but its NICs and loopback.
 func forget(h *netns.Host) error {
 	return errors.Join(forgetDevices(h), forgetRules(h), forgetRoutes(h), nft.FlushAll(h))
 }
@@ -70,7 +117,7 @@ func forgetDevices(h *netns.Host) error {
 	for _, l := range links {
 		switch l.Attrs().Name {
 		case "lo":
-		case nic:
+		case nic, managementNIC:
 			errs = append(errs, forgetClassifiers(h, l))
 		default:
 			if err := h.Netlink().LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {

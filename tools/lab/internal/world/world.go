@@ -32,7 +32,10 @@ type Options struct {
 	// a transit gateway or a gateway route table. Default: none; packets from
 	// the WAN find addresses of VPC hosts only.
 	IngressTable string
-	Log          *slog.Logger // default: none
+	// ManagementNICs gives each gateway a second NIC, by which alone it reaches the control
+	// plane and AWS, so that both work on when the first one is dead.
+	ManagementNICs bool
+	Log            *slog.Logger // default: none
 }
 
 func (o Options) withDefaults() Options {
@@ -79,7 +82,7 @@ func New(o Options) (*World, error) {
 	o = o.withDefaults()
 	w := &World{
 		options:  o,
-		machines: machines(o.EC2.Region(), o.Gateways),
+		machines: machines(o.EC2.Region(), o.Gateways, o.ManagementNICs),
 		tables:   tableIDs(max(0, o.RouteTables-len(tableIDs(0)))),
 		hosts:    map[string]*netns.Host{},
 		cuts:     map[[2]netip.Addr]bool{},
@@ -175,19 +178,49 @@ func (w *World) buildMachine(m Machine) error {
 			return err
 		}
 	}
-	s := w.subnetOf(m)
-	return w.Fabric.Attach(fabric.Guest{
-		Name: m.Name, Host: h, Addr: netip.PrefixFrom(m.IP, s.cidr.Bits()), Router: s.router(),
-	})
-}
-
-func (w *World) subnetOf(m Machine) subnet {
-	for _, s := range subnets(w.options.EC2.Region()) {
-		if s.id == m.Subnet {
-			return s
+	for _, n := range w.nics(m) {
+		if err := w.Fabric.Attach(fabric.Guest{
+			Name: n.port, Host: h, Device: n.device, Addr: n.addr, Router: n.router, Routes: n.routes,
+		}); err != nil {
+			return err
 		}
 	}
-	return subnet{}
+	return nil
+}
+
+// nicOf is a NIC of a VPC host.
+type nicOf struct {
+	device, port string
+	addr         netip.Prefix
+	router       netip.Addr
+	routes       []netip.Prefix
+}
+
+func (w *World) nics(m Machine) []nicOf {
+	sub := subnets(w.options.EC2.Region())
+	var list []nicOf
+	for _, s := range sub {
+		if s.id == m.Subnet {
+			list = append(list, nicOf{nic, m.Name, netip.PrefixFrom(m.IP, s.cidr.Bits()), s.router(), []netip.Prefix{anywhere}})
+		}
+	}
+	if m.Management.IsValid() {
+		s := sub["shared"]
+		// Only single addresses: nothing that is forwarded, and no heartbeat, may find a way here.
+		list = append(list, nicOf{managementNIC, m.Name + "-m", netip.PrefixFrom(m.Management, 32), s.router(), w.services()})
+	}
+	return list
+}
+
+// services are the addresses of the control plane and of AWS.
+func (w *World) services() []netip.Prefix {
+	var list []netip.Prefix
+	for _, m := range w.machines {
+		if m.Name == "cp" || m.Name == "aws" {
+			list = append(list, netip.PrefixFrom(m.IP, 32))
+		}
+	}
+	return list
 }
 
 // Machines lists the VPC hosts, gateways first.
