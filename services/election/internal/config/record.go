@@ -2,10 +2,9 @@ package config
 
 import (
 	"fmt"
-	"net/url"
-	"regexp"
-	"slices"
 	"strings"
+
+	"github.com/hybridgateway/gateway/libs/etcdaccess"
 )
 
 // RecordFlags say where the leadership record is.
@@ -29,18 +28,14 @@ const (
 )
 
 func (f *RecordFlags) validate() error {
-	files := []struct{ flag, value, what string }{
-		{"--etcd-ca", f.EtcdCA, "the authority that signed the members' certificates"},
-		{"--etcd-cert", f.EtcdCert, "this gateway's certificate"},
-		{"--etcd-key", f.EtcdKey, "the key of --etcd-cert"},
-	}
+	files := etcdaccess.Files{CA: f.EtcdCA, Cert: f.EtcdCert, Key: f.EtcdKey}.Flags()
 	if f.Backend != Etcd {
 		if len(f.EtcdEndpoints) > 0 {
 			return fmt.Errorf("--etcd-endpoints=%s: is only for --backend=etcd, and --backend is %s", strings.Join(f.EtcdEndpoints, ","), f.Backend)
 		}
 		for _, file := range files {
-			if file.value != "" {
-				return fmt.Errorf("%s=%s: is only for --backend=etcd, and --backend is %s", file.flag, file.value, f.Backend)
+			if file.Value != "" {
+				return fmt.Errorf("%s=%s: is only for --backend=etcd, and --backend is %s", file.Flag, file.Value, f.Backend)
 			}
 		}
 		return nil
@@ -48,30 +43,13 @@ func (f *RecordFlags) validate() error {
 	if len(f.EtcdEndpoints) == 0 {
 		return fmt.Errorf("--backend=etcd: want --etcd-endpoints too, such as https://10.0.0.5:2379")
 	}
-	for i, e := range f.EtcdEndpoints {
-		if !isEndpoint(e) {
-			return fmt.Errorf("--etcd-endpoints=%s: want https://HOST:PORT, such as https://10.0.0.5:2379", e)
-		}
-		if slices.Contains(f.EtcdEndpoints[:i], e) {
-			return fmt.Errorf("--etcd-endpoints=%s: is given twice", e)
-		}
+	if err := etcdaccess.CheckEndpoints(f.EtcdEndpoints); err != nil {
+		return err
 	}
 	for _, file := range files {
-		if file.value == "" {
-			return fmt.Errorf("--backend=etcd: want %s too, a PEM file with %s", file.flag, file.what)
+		if file.Value == "" {
+			return fmt.Errorf("--backend=etcd: want %s too, a PEM file with %s", file.Flag, file.What)
 		}
 	}
-	if !prefix().MatchString(f.EtcdPrefix) {
-		return fmt.Errorf("--etcd-prefix=%q: want a path without a slash at its end, such as /hybrid-gateway", f.EtcdPrefix)
-	}
-	return nil
+	return etcdaccess.CheckPrefix(f.EtcdPrefix)
 }
-
-// isEndpoint tells whether s is a URL with a host, a port and nothing else. etcd is only
-// spoken to with TLS: whoever may write the record decides where the VPC's traffic goes.
-func isEndpoint(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.Port() != "" && s == "https://"+u.Host
-}
-
-func prefix() *regexp.Regexp { return regexp.MustCompile(`^(/[-A-Za-z0-9._]+)+$`) }

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/hybridgateway/gateway/libs/etcdaccess"
 	"github.com/hybridgateway/gateway/services/election/internal/follow"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
@@ -51,8 +52,8 @@ type Etcd struct {
 
 // New makes an Etcd. It reads the certificates, and does not connect.
 func New(c Config) (*Etcd, error) {
-	files := certificates{ca: c.CA, cert: c.Cert, key: c.Key}
-	if _, err := files.load(); err != nil {
+	files := etcdaccess.Files{CA: c.CA, Cert: c.Cert, Key: c.Key}
+	if _, err := files.Load(); err != nil {
 		return nil, err
 	}
 	e := &Etcd{config: c, key: c.Prefix + "/" + c.Shard + "/leader"}

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/hybridgateway/gateway/libs/etcdaccess"
 )
 
 // member is one member of the cluster, with a client of its own.
@@ -29,7 +31,7 @@ type member struct {
 	failed error
 }
 
-func newMember(url string, files certificates, c Config) (*member, error) {
+func newMember(url string, files etcdaccess.Files, c Config) (*member, error) {
 	m := &member{url: url}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{url},
@@ -42,7 +44,7 @@ func newMember(url string, files certificates, c Config) (*member, error) {
 		DialOptions: []grpc.DialOption{
 			grpc.WithUserAgent(c.UserAgent),
 			grpc.WithContextDialer(m.dial),
-			grpc.WithTransportCredentials(newCredentials(files, m)),
+			grpc.WithTransportCredentials(etcdaccess.Credentials(files, m.fail)),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
 				MinConnectTimeout: c.CallTimeout,
