@@ -16,7 +16,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-e2e bench-routes bench-dataplane bench-liveness bench-election lab lab-down build services controlplane generate lint precommit clean FORCE
+.PHONY: help demo test test-unit test-e2e bench-routes bench-dataplane bench-liveness bench-election lab lab-down build services controlplane generate generate-bpf lint precommit clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -47,8 +47,8 @@ bench-liveness: ## measure how soon and how often wrongly a gateway's death is n
 	@$(GO) build -o $(BIN)/ ./services/election/internal/peers/measure ./tools/livenessbench
 	@$(SUDO) $(BIN)/livenessbench -measure $(BIN)/measure $(LIVENESS)
 
-bench-dataplane: ## measure what the guard of the tunnel costs, and how soon nodes are programmed, at 10, 1,000 and 10,000 nodes
-	@$(SUDO) $(GO) test -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkPrivilegedGuard$$' -benchtime 1x ./services/dataplane/internal/kernel
+bench-dataplane: ## measure TCP and small packets beside plain routing and a tunnel made by hand, changes of the guard, and how soon nodes are programmed (5 min)
+	@$(SUDO) $(GO) test -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkPrivileged(Speed|GuardChange)$$' -benchtime 1x ./services/dataplane/internal/kernel
 	@$(SUDO) $(GO) test -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkPrivilegedJoin$$' -benchtime 1x ./services/dataplane/internal/app
 
 bench-election: build ## measure what the death of the active gateway's node and planned hand-overs cost, in the lab, with both backends (10 min)
@@ -88,6 +88,9 @@ $(TOOLS)/buf $(TOOLS)/golangci-lint $(TOOLS)/gotestsum $(TOOLS)/protoc-gen-go:
 generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go ## generate Go from the protobuf contracts
 	@find proto/gen -name '*.pb.go' -delete
 	@$(TOOLS)/buf generate
+
+generate-bpf: ## generate the fast path's program from its source; needs clang, and the headers of libbpf
+	@$(GO) -C services/dataplane/internal/fastpath generate
 
 # Contracts may not break against the last release's; before the first, against the commit before.
 LAST_RELEASE := $(shell git describe --tags --abbrev=0 2>/dev/null)
