@@ -55,7 +55,7 @@ func Run(ctx context.Context, c config.Config) error {
 	}
 	defer watcher.Close()
 	var guardWatcher *kernel.Watcher
-	if c.Guarded() {
+	if c.Guarded() || c.Clamped() {
 		if guardWatcher, err = k.WatchGuard(); err != nil {
 			return err
 		}
@@ -104,6 +104,8 @@ func newLoop(c config.Config, node netip.Addr, k *kernel.Kernel, t *telemetry.Te
 		UnderlayMTU: int(c.UnderlayMTU),
 		Carry:       c.FloatingVTEP.IsValid(),
 		Source:      node,
+		OuterDF:     c.OuterDF == "on",
+		ClampMSS:    c.Clamped(),
 		Guard:       c.Guarded(),
 		Kernel:      k,
 		Publish:     publish,

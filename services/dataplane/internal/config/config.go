@@ -25,6 +25,8 @@ type Config struct {
 	NodeIP       netaddr.IPv4         `name:"node-ip" help:"IPv4 address of this node, on the network interface that the tunnel's packets take. It is the tunnel's outer source address unless --floating-vtep is given. When not given: the address of the interface with the default route." placeholder:"ADDR"`
 	FloatingVTEP netaddr.IPv4Prefix   `name:"floating-vtep" help:"Address outside of the VPC that every gateway carries, as a /32: the outer source address of the tunnel. It is put on the loopback interface unless the node has it already." placeholder:"ADDR/32"`
 	UnderlayMTU  UnderlayMTU          `name:"underlay-mtu" help:"Largest packet that the path to the hybrid nodes carries, in bytes; the tunnel's MTU is 50 less. auto: the smaller of the network interface's MTU and 1500." default:"auto" placeholder:"BYTES|auto"`
+	OuterDF      string               `name:"outer-df" help:"Forbid that the tunnel's packets are fragmented on their way: senders are told what the path carries. off: for paths that lose what is too large without a word." enum:"on,off" default:"on" placeholder:"on|off"`
+	ClampMSS     string               `name:"clamp-mss" help:"Bound what both ends of a TCP connection through the tunnel announce as their largest segment by what the way between them carries." enum:"on,off" default:"off" placeholder:"on|off"`
 	VNI          VNI                  `name:"vni" help:"VXLAN network identifier. Cilium takes it as the sender's identity; 2 is its 'world'." default:"2" placeholder:"N"`
 	Guard        string               `name:"guard" help:"Let out of the tunnel only what a registered node sends, from its own pod networks, to --vpc-cidrs; drop and count the rest." enum:"on,off" default:"on" placeholder:"on|off"`
 	VPCCIDRs     []netaddr.IPv4Prefix `name:"vpc-cidrs" help:"Networks of the VPC: where the guard lets packets from the hybrid nodes go. Needed unless --guard=off." placeholder:"CIDR"`
@@ -77,6 +79,9 @@ func (c Config) Local(node netip.Addr) netip.Addr {
 
 // Guarded tells whether packets are judged.
 func (c Config) Guarded() bool { return c.Guard == "on" }
+
+// Clamped tells whether the segment size of TCP is bounded.
+func (c Config) Clamped() bool { return c.ClampMSS == "on" }
 
 // UnderlayMTU is a number of bytes; 0 is automatic.
 type UnderlayMTU int

@@ -57,7 +57,9 @@ func vital(op plan.Op) bool {
 func (k *Kernel) applyToDevice(op plan.Op) error {
 	switch o := op.(type) {
 	case plan.SetForwarding:
-		return k.setForwarding()
+		return k.forwarding.switchOn("net.ipv4.ip_forward", "the host must forward")
+	case plan.SetForwardPMTU:
+		return k.forwardPMTU.switchOn("net.ipv4.ip_forward_use_pmtu", "forwarding must go by the path MTU")
 	case plan.AddAddress:
 		return explain(k.conn.doOne(addAddress(o.Addr)))
 	case plan.DeleteAddress:
@@ -83,6 +85,8 @@ func (k *Kernel) applyToDevice(op plan.Op) error {
 		m = setLocal(l.index, o.Local)
 	case plan.SetNoLearning:
 		m = setNoLearning(l.index)
+	case plan.SetDF:
+		m = setDF(l.index, o.DF)
 	case plan.SetMTU:
 		m = newMessage(unix.RTM_SETLINK, 0).ifinfo(l.index, 0, 0).attr32(unix.IFLA_MTU, uint32(o.MTU))
 	case plan.SetMAC:
@@ -95,17 +99,6 @@ func (k *Kernel) applyToDevice(op plan.Op) error {
 		return fmt.Errorf("operation %q is unknown", op)
 	}
 	return explain(k.conn.doOne(m))
-}
-
-func (k *Kernel) setForwarding() error {
-	err := k.forwardingErr
-	if err == nil {
-		_, err = k.forwarding.WriteAt([]byte("1\n"), 0)
-	}
-	if err != nil {
-		return fmt.Errorf("the host must forward and this process may not switch it on: set net.ipv4.ip_forward=1 on the node: %w", err)
-	}
-	return nil
 }
 
 // explain adds what the kernel's error number means here.

@@ -29,8 +29,9 @@ func (k *Kernel) Dump() (plan.Actual, error) {
 	if a.Host.Forwarding, a.Host.AllRPFilter, err = k.dumpAllConf(); err != nil {
 		return a, fmt.Errorf("read net.ipv4.conf.all: %w", err)
 	}
-	if a.Guard, err = k.guard.dump(); err != nil {
-		return a, fmt.Errorf("read the guard: %w", err)
+	a.Host.ForwardPMTU, a.Host.ForwardPMTUFixed = k.forwardPMTU.on(), k.forwardPMTU.fixed != nil
+	if a.Guard, a.Clamp, err = k.guard.dump(); err != nil {
+		return a, fmt.Errorf("read the tables of nftables: %w", err)
 	}
 	a.Host.NIC = findNIC(links, holder, a.Routes)
 	for _, l := range links {

@@ -33,17 +33,19 @@ func guardReasons() []string {
 	return []string{reasonOuterSource, reasonVNI, reasonInnerProtocol, reasonInnerSource, reasonInnerDestination, reasonMalformed}
 }
 
-// guard is the packet guard in nftables. Its methods are not safe for concurrent use.
+// guard is what the dataplane has in nftables: the packet guard, and the bound of the maximum segment size. Its methods are not safe for
+// concurrent use.
 type guard struct {
-	rules plan.GuardRules
-	conn  *nftables.Conn
-	raw   *netlink.Conn // beneath conn
+	rules  plan.GuardRules
+	device string
+	conn   *nftables.Conn
+	raw    *netlink.Conn // beneath conn
 	// unusable says why there is no connection. A kernel without nftables has no guard to read either.
 	unusable error
 }
 
-func openGuard(rules plan.GuardRules) *guard {
-	g := &guard{rules: rules}
+func openGuard(rules plan.GuardRules, device string) *guard {
+	g := &guard{rules: rules, device: device}
 	options := func(c *netlink.Conn) error {
 		g.raw = c
 		// Not more than the system's limit without NET_ADMIN; then large transactions fail, and say so.
@@ -102,6 +104,10 @@ func (g *guard) apply(op plan.Op) error {
 			g.conn.AddTable(table())
 			g.conn.DelTable(table())
 			return g.conn.Flush()
+		case plan.SetClamp:
+			return g.setClamp()
+		case plan.DeleteClamp:
+			return g.deleteClamp()
 		}
 		return fmt.Errorf("operation %q is unknown", op)
 	})
@@ -115,7 +121,7 @@ func explainGuard(err error) error {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("the capability NET_ADMIN is missing: %w", err)
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("the kernel may lack nftables: load nf_tables and nft_ct on the node, or switch the guard off (--guard=off): %w", err)
+		return fmt.Errorf("the kernel may lack nftables: load nf_tables and nft_ct on the node, or do without what needs it (--guard=off, --clamp-mss=off): %w", err)
 	}
 	return err
 }
@@ -145,7 +151,11 @@ func (g *guard) set(o plan.SetGuard) error {
 			return fmt.Errorf("describe set %s%d: %w", setSources, n, err)
 		}
 	}
-	chains := g.chains(t, o.Lengths)
+	g.addChains(t, g.chains(t, o.Lengths))
+	return g.admit(o.Sources)
+}
+
+func (g *guard) addChains(t *nftables.Table, chains []chain) {
 	for _, c := range chains { // all of them first, for rules jump
 		g.conn.AddChain(c.Chain)
 	}
@@ -154,7 +164,6 @@ func (g *guard) set(o plan.SetGuard) error {
 			g.conn.AddRule(&nftables.Rule{Table: t, Chain: c.Chain, Exprs: exprs})
 		}
 	}
-	return g.admit(o.Sources)
 }
 
 func outersSet(t *nftables.Table) *nftables.Set {
@@ -261,7 +270,7 @@ func (g *guard) counts() (map[string]*nftables.CounterObj, error) {
 	for _, reason := range guardReasons() {
 		counts[reason] = &nftables.CounterObj{}
 	}
-	there, err := g.exists()
+	there, err := g.exists(guardTable)
 	if err != nil || !there {
 		return counts, err
 	}
@@ -298,8 +307,11 @@ func guardChanges(typ uint16, body []byte) []plan.Change {
 			list = v
 		}
 	})
-	if of != guardTable && err == nil {
+	if of != guardTable && of != clampTable && err == nil {
 		return nil
+	}
+	if of == clampTable && err == nil {
+		return []plan.Change{{Kind: plan.ChangeClamp}}
 	}
 	var changes []plan.Change
 	if isElements && err == nil {

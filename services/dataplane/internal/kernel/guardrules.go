@@ -134,21 +134,22 @@ func drop(reason string) []expr.Any {
 	return join([]expr.Any{&expr.Objref{Type: int(nftables.ObjTypeCounter), Name: reason}}, verdict(expr.VerdictDrop, ""))
 }
 
-// dump reads the guard; nil when there is none.
-func (g *guard) dump() (*plan.Guard, error) {
-	var found *plan.Guard
-	var err error
+// dump reads the guard, nil when there is none, and the clamp.
+func (g *guard) dump() (found *plan.Guard, clamp plan.Clamp, err error) {
 	if g.unusable == nil { // else making one will fail, and say why
 		err = g.await(func() (err error) {
-			found, err = g.read()
+			if found, err = g.read(); err != nil {
+				return err
+			}
+			clamp, err = g.readClamp()
 			return err
 		})
 	}
-	return found, err
+	return found, clamp, err
 }
 
-// exists tells whether our table is there. Without NET_ADMIN, or nftables, it is not: making a guard will fail and say so.
-func (g *guard) exists() (bool, error) {
+// exists tells whether a table of ours is there. Without NET_ADMIN, or nftables, it is not: making a guard will fail and say so.
+func (g *guard) exists(name string) (bool, error) {
 	tables, err := g.conn.ListTablesOfFamily(nftables.TableFamilyIPv4)
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
@@ -156,11 +157,11 @@ func (g *guard) exists() (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("list the tables: %w", err)
 	}
-	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == guardTable }), nil
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }), nil
 }
 
 func (g *guard) read() (*plan.Guard, error) {
-	there, err := g.exists()
+	there, err := g.exists(guardTable)
 	if err != nil || !there {
 		return nil, err
 	}
@@ -185,7 +186,7 @@ func (g *guard) read() (*plan.Guard, error) {
 			return nil, err
 		}
 	}
-	same, err := g.sameRules(t, found.Lengths)
+	same, err := g.sameChains(t, g.chains(t, found.Lengths))
 	found.Sound = same && !foreign
 	return found, err
 }
@@ -208,19 +209,18 @@ func (g *guard) readElements(s *nftables.Set, found *plan.Guard) error {
 	return nil
 }
 
-// sameRules tells whether the table has our chains and rules, and no others.
-func (g *guard) sameRules(t *nftables.Table, lengths plan.Lengths) (bool, error) {
+// sameChains tells whether a table has these chains with their rules, and no others.
+func (g *guard) sameChains(t *nftables.Table, want []chain) (bool, error) {
 	all, err := g.conn.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
 	if err != nil {
 		return false, fmt.Errorf("list the chains: %w", err)
 	}
 	have := map[string]*nftables.Chain{}
 	for _, c := range all {
-		if c.Table.Name == guardTable {
+		if c.Table.Name == t.Name {
 			have[c.Name] = c
 		}
 	}
-	want := g.chains(t, lengths)
 	if len(have) != len(want) {
 		return false, nil
 	}
@@ -232,11 +232,24 @@ func (g *guard) sameRules(t *nftables.Table, lengths plan.Lengths) (bool, error)
 		if err != nil {
 			return false, fmt.Errorf("list the rules of chain %s: %w", w.Name, err)
 		}
-		if !slices.EqualFunc(rules, w.rules, func(r *nftables.Rule, exprs []expr.Any) bool { return slices.EqualFunc(r.Exprs, exprs, sameExpr) }) {
+		if !slices.EqualFunc(rules, w.rules, func(r *nftables.Rule, exprs []expr.Any) bool {
+			return slices.EqualFunc(r.Exprs, readable(exprs), sameExpr)
+		}) {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// readable leaves out what the library cannot read back: it passes over these in the kernel's answer.
+func readable(exprs []expr.Any) []expr.Any {
+	return slices.DeleteFunc(slices.Clone(exprs), func(e expr.Any) bool {
+		switch e.(type) {
+		case *expr.Rt, *expr.Byteorder:
+			return true
+		}
+		return false
+	})
 }
 
 func sameChain(a, b *nftables.Chain) bool {

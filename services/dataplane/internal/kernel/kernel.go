@@ -4,16 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
-
-// forwardingPath is net.ipv4.ip_forward, the one setting that netlink cannot change.
-const forwardingPath = "/proc/sys/net/ipv4/ip_forward"
 
 // Config says which device is looked after.
 type Config struct {
@@ -30,10 +26,8 @@ type Kernel struct {
 	closed bool
 	conn   *conn
 	guard  *guard
-	// forwarding is open for writing, or nil and then forwardingErr says why. A file of /proc/sys/net stays with
-	// the network namespace of the thread that opened it, as a socket does.
-	forwarding    *os.File
-	forwardingErr error
+	// The settings that netlink cannot change.
+	forwarding, forwardPMTU sysctl
 }
 
 // Open connects to the network namespace of the calling thread.
@@ -42,9 +36,8 @@ func Open(c Config) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{config: c, conn: conn, guard: openGuard(c.Guard)}
-	k.forwarding, k.forwardingErr = os.OpenFile(forwardingPath, os.O_WRONLY, 0)
-	return k, nil
+	return &Kernel{config: c, conn: conn, guard: openGuard(c.Guard, c.Device),
+		forwarding: openSysctl("net/ipv4/ip_forward"), forwardPMTU: openSysctl("net/ipv4/ip_forward_use_pmtu")}, nil
 }
 
 // Close closes the connection. What was programmed stays.
@@ -57,9 +50,8 @@ func (k *Kernel) Close() {
 	k.closed = true
 	k.conn.close()
 	k.guard.close()
-	if k.forwarding != nil {
-		k.forwarding.Close()
-	}
+	k.forwarding.close()
+	k.forwardPMTU.close()
 }
 
 // ErrNoDefaultRoute says that the host's address cannot be guessed.

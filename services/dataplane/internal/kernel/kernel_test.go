@@ -94,7 +94,7 @@ func converge(t testing.TB, k *Kernel, d plan.Desired) plan.Result {
 
 // tunnel is the part of a state that is ours.
 func tunnel(a plan.Actual) plan.Actual {
-	out := plan.Actual{Guard: a.Guard, Link: a.Link, FDB: map[plan.MAC][]plan.FDBEntry{}, Neighbours: map[netip.Addr]plan.Neighbour{}, Routes: map[netip.Prefix][]plan.Route{}}
+	out := plan.Actual{Guard: a.Guard, Clamp: a.Clamp, Link: a.Link, FDB: map[plan.MAC][]plan.FDBEntry{}, Neighbours: map[netip.Addr]plan.Neighbour{}, Routes: map[netip.Prefix][]plan.Route{}}
 	for mac, e := range a.FDB {
 		out.FDB[mac] = e
 	}
@@ -312,26 +312,7 @@ func TestPrivilegedFailureStopsNothing(t *testing.T) {
 // forwards, and says what to do on one that does not.
 func TestPrivilegedReadOnlySysctl(t *testing.T) {
 	ns, _ := gateway(t)
-	var k *Kernel
-	err := ns.Do(func() (err error) {
-		// The mounts are this thread's alone, and the thread ends with this function.
-		for _, err := range []error{
-			unix.Unshare(unix.CLONE_NEWNS),
-			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-			unix.Mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""),
-			unix.Mount("", "/proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""),
-		} {
-			if err != nil {
-				return err
-			}
-		}
-		k, err = Open(Config{Device: device.Name, Node: local, Local: local})
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.Close()
+	k := openReadOnly(t, ns)
 	failures := k.Apply(plan.Plan(desired(), dump(t, k)).Ops)
 	if len(failures) != 1 || !strings.Contains(failures[0].Error(), "set net.ipv4.ip_forward=1 on the node") || !errors.Is(failures[0], unix.EROFS) {
 		t.Errorf("failures %v", failures)

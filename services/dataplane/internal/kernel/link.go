@@ -72,6 +72,8 @@ func parseLinkInfo(l *plan.Link, b []byte) {
 			l.Local = addr(v)
 		case unix.IFLA_VXLAN_LEARNING:
 			l.Learning = u8(v) != 0
+		case unix.IFLA_VXLAN_DF:
+			l.DF = plan.DF(u8(v))
 		case unix.IFLA_VXLAN_COLLECT_METADATA:
 			l.FlowBased = u8(v) != 0
 		default:
@@ -166,6 +168,10 @@ func setLocal(index int32, local netip.Addr) *message {
 
 func setNoLearning(index int32) *message {
 	return changeVXLAN(index, func(m *message) { m.attr(unix.IFLA_VXLAN_LEARNING, 0) })
+}
+
+func setDF(index int32, df plan.DF) *message {
+	return changeVXLAN(index, func(m *message) { m.attr(unix.IFLA_VXLAN_DF, byte(df)) })
 }
 
 func setConf(l link, c plan.Conf) *message {

@@ -22,6 +22,12 @@ func (a *Actual) Apply(op Op) {
 			nic.Forwarding = true
 			a.Host.NIC = &nic
 		}
+	case SetForwardPMTU:
+		a.Host.ForwardPMTU = true
+	case SetClamp:
+		a.Clamp = ClampSound
+	case DeleteClamp:
+		a.Clamp = ClampAbsent
 	case SetFDB:
 		put(&a.FDB, o.MAC, []FDBEntry{{Remote: o.Remote, Permanent: true}})
 	case DeleteFDB:
@@ -54,6 +60,8 @@ func (a *Actual) applyToLink(op Op) {
 		a.Link.Local = o.Local
 	case SetNoLearning:
 		a.Link.Learning = false
+	case SetDF:
+		a.Link.DF = o.DF
 	case SetMTU:
 		a.Link.MTU = o.MTU
 	case SetMAC:

@@ -17,10 +17,11 @@ const (
 	ChangeNeighbour                   // an IPv4 neighbour
 	ChangeRoute                       // an IPv4 route of the main table
 	ChangeGuard                       // the packet guard
+	ChangeClamp                       // the bound of the maximum segment size
 )
 
 func (k ChangeKind) String() string {
-	return [...]string{"lost", "link", "host", "fdb", "neighbour", "route", "guard"}[k]
+	return [...]string{"lost", "link", "host", "fdb", "neighbour", "route", "guard", "clamp"}[k]
 }
 
 // Change is one notification of the kernel, whoever caused it.

@@ -88,10 +88,10 @@ func firstOf(sources []Source) string {
 	return fmt.Sprintf("%s and %d more", sources[0], len(sources)-1)
 }
 
-// ForGuard tells whether an op concerns the guard.
+// ForGuard tells whether an op concerns nftables: the guard or the clamp.
 func ForGuard(o Op) bool {
 	switch o.(type) {
-	case SetGuard, Admit, Expel, DeleteGuard:
+	case SetGuard, Admit, Expel, DeleteGuard, SetClamp, DeleteClamp:
 		return true
 	}
 	return false

@@ -69,7 +69,7 @@ func (l *Ledger) Plan() Result {
 		l.compareAll()
 		return r
 	}
-	r.Findings = append(r.Findings, warnings(l.actual)...)
+	r.Findings = append(r.Findings, t.warnings(l.actual)...)
 	device := t.planDevice(l.actual)
 	if l.all || len(device) > 0 || !t.guardFits(l.actual, l.due) {
 		l.compareAll()

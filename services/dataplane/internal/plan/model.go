@@ -45,6 +45,8 @@ type Desired struct {
 	Source      netip.Addr // the node's own address, source of packets to pods that this host itself originates
 	VTEPs       []VTEP
 	Complete    bool // VTEPs is the whole truth, so what it does not name may be removed
+	OuterDF     bool // forbid that outer packets are fragmented, where the host can do without; see DF
+	ClampMSS    bool // bound the maximum segment size of TCP connections by the MTU of their way
 	Guard       bool // let only packets of the VTEPs' pod networks out of the tunnel
 }
 
@@ -57,6 +59,7 @@ type Actual struct {
 	Neighbours map[netip.Addr]Neighbour // IPv4, on our device
 	Routes     map[netip.Prefix][]Route // IPv4, main table, everybody's
 	Guard      *Guard                   // nil when there is none
+	Clamp      Clamp
 }
 
 // Host is what the tunnel needs from the host.
@@ -66,6 +69,8 @@ type Host struct {
 	Carried     []netip.Addr // of the loopback interface, with our label
 	Forwarding  bool         // net.ipv4.ip_forward
 	AllRPFilter int          // net.ipv4.conf.all.rp_filter
+	// ForwardPMTU is net.ipv4.ip_forward_use_pmtu; fixed when this process may not change it.
+	ForwardPMTU, ForwardPMTUFixed bool
 }
 
 // NIC is the underlay interface.
@@ -84,6 +89,7 @@ type Link struct {
 	Port      uint16
 	Local     netip.Addr
 	Learning  bool
+	DF        DF
 	FlowBased bool   // collect-metadata mode, as Cilium's device
 	Extension string // name of a VXLAN extension that makes the device behave differently (gbp, proxy, …); else empty
 	MAC       MAC

@@ -125,7 +125,7 @@ func (o DeleteRoute) String() string     { return "route delete " + o.Route.Stri
 // ForDevice tells whether the tunnel as a whole depends on this op, rather than one VTEP.
 func ForDevice(o Op) bool {
 	switch o.(type) {
-	case SetFDB, DeleteFDB, SetNeighbour, DeleteNeighbour, AddRoute, ReplaceRoute, DeleteRoute, Admit, Expel:
+	case SetFDB, DeleteFDB, SetNeighbour, DeleteNeighbour, AddRoute, ReplaceRoute, DeleteRoute, Admit, Expel, SetClamp, DeleteClamp:
 		return false
 	}
 	return true

@@ -51,14 +51,14 @@ func (t *Target) planAll(a Actual, underlay []netip.Prefix, device []Op, r Resul
 	entries := t.planEntries(a, s)
 	routes := t.planRoutes(a, underlay, s, found)
 	r.Findings = append(r.Findings, sortedFindings(found)...)
-	r.Ops = slices.Concat(before, device, t.inOrder(entries, routes), after)
+	r.Ops = slices.Concat(before, device, t.inOrder(entries, routes), after, t.planClamp(a))
 	return r
 }
 
 // planPart returns the operations for what is in s, where device and guard are sound.
 func (t *Target) planPart(a Actual, underlay []netip.Prefix, s *scope, found map[netip.Prefix]Finding) []Op {
 	before, after := t.changeGuard(a, s)
-	return slices.Concat(before, t.inOrder(t.planEntries(a, s), t.planRoutes(a, underlay, s, found)), after)
+	return slices.Concat(before, t.inOrder(t.planEntries(a, s), t.planRoutes(a, underlay, s, found)), after, t.planClamp(a))
 }
 
 // changes are operations to carry out before others, and in the reverse order of tables after them.
@@ -108,8 +108,11 @@ func (t *Target) blocking(a Actual) []Finding {
 	return out
 }
 
-func warnings(a Actual) []Finding {
+func (t *Target) warnings(a Actual) []Finding {
 	var out []Finding
+	if f, ok := t.desired.pathMTUWarning(a.Host); ok {
+		out = append(out, f)
+	}
 	nic := a.Host.NIC
 	if max(a.Host.AllRPFilter, nic.RPFilter) == 1 {
 		out = append(out, Finding{Kind: Warning, Reason: fmt.Sprintf(
@@ -134,6 +137,10 @@ func (t *Target) planLink(a Actual) []Op {
 	if !a.Host.Forwarding {
 		ops = append(ops, SetForwarding{})
 	}
+	df := t.desired.wantDF(a.Host)
+	if df == DFSet && !a.Host.ForwardPMTU {
+		ops = append(ops, SetForwardPMTU{})
+	}
 	link := a.Link
 	if link != nil {
 		if reason := incompatible(*link, d); reason != "" {
@@ -142,13 +149,20 @@ func (t *Target) planLink(a Actual) []Op {
 		}
 	}
 	if link == nil {
-		return append(ops, AddDevice{Device: d, MTU: mtu}, SetConf{Name: d.Name, Conf: conf}, SetUp{Name: d.Name})
+		ops = append(ops, AddDevice{Device: d, MTU: mtu})
+		if df != DFUnset {
+			ops = append(ops, SetDF{Name: d.Name, DF: df})
+		}
+		return append(ops, SetConf{Name: d.Name, Conf: conf}, SetUp{Name: d.Name})
 	}
 	if link.Learning {
 		ops = append(ops, SetNoLearning{Name: d.Name})
 	}
 	if link.Local != d.Local {
 		ops = append(ops, SetLocal{Name: d.Name, Local: d.Local})
+	}
+	if link.DF != df {
+		ops = append(ops, SetDF{Name: d.Name, DF: df})
 	}
 	if link.MTU != mtu {
 		ops = append(ops, SetMTU{Name: d.Name, MTU: mtu})

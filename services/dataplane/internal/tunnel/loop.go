@@ -44,6 +44,8 @@ type Config struct {
 	UnderlayMTU int  // bytes; 0 is automatic
 	Carry       bool // see plan.Desired
 	Source      netip.Addr
+	OuterDF     bool // see plan.Desired
+	ClampMSS    bool // see plan.Desired
 	Guard       bool // see plan.Desired
 	Kernel      Kernel
 	// Publish is called with each new state; the context carries the trace of what caused it.
@@ -76,7 +78,8 @@ type Loop struct {
 // NewLoop makes a loop.
 func NewLoop(c Config) *Loop {
 	return &Loop{Config: c, list: list{items: map[string]Item{}}, stale: true, problems: map[string]bool{}, retry: retryFirst,
-		ledger: plan.NewLedger(plan.Desired{Device: c.Device, UnderlayMTU: c.UnderlayMTU, Carry: c.Carry, Source: c.Source, Guard: c.Guard})}
+		ledger: plan.NewLedger(plan.Desired{Device: c.Device, UnderlayMTU: c.UnderlayMTU, Carry: c.Carry, Source: c.Source,
+			OuterDF: c.OuterDF, ClampMSS: c.ClampMSS, Guard: c.Guard})}
 }
 
 // Run works until ctx ends; the error is ctx's. It programs the device at once, and VTEPs as updates tell them.
