@@ -27,6 +27,8 @@ type neighbours struct {
 	port    uint16
 	log     *slog.Logger
 	metrics *peerMetrics
+	// link is the interface by which they are heard.
+	link peers.Link
 	// changed has a channel per loop, which holds a signal after something changed.
 	changed []chan struct{}
 
@@ -171,8 +173,12 @@ func (n *neighbours) look(shard string) (term.Peers, []api.Peer) {
 	watched := n.node.Peers()
 	known := peersOf(watched, shard)
 	silent := func(p term.Peer) bool { return p.Condition == term.Silent }
-	if own.IsValid() && slices.ContainsFunc(known.Peers, silent) {
-		if device, down := peers.LinkDown(own); down {
+	switch {
+	case !own.IsValid():
+	case !slices.ContainsFunc(known.Peers, silent):
+		n.link.Learn(own) // while nobody waits for it
+	default:
+		if device, down := n.link.Down(own); down {
 			known.Isolated = true
 			n.log.Warn("other gateways are silent because this node's network interface is down", keyDevice, device)
 		}

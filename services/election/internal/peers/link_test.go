@@ -34,12 +34,14 @@ func TestPrivilegedLinkDown(t *testing.T) {
 		if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
 			return "", "", err
 		}
-		down = describe(netip.MustParseAddr(addr))
+		var link Link
+		link.Learn(netip.MustParseAddr(addr))
+		down = describe(&link, netip.MustParseAddr(addr))
 		lo.SetUint16(unix.IFF_UP)
 		if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
 			return "", "", err
 		}
-		return down, describe(netip.MustParseAddr(addr)), nil
+		return down, describe(&link, netip.MustParseAddr(addr)), nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -65,12 +67,26 @@ func inNewNamespace(f func() (down, up string, err error)) (down, up string, err
 
 // Of an address that this machine does not have nothing is known.
 func TestLinkDownOfAnotherAddress(t *testing.T) {
-	if got := describe(netip.MustParseAddr("192.0.2.1")); got != " false" {
+	var link Link
+	if got := describe(&link, netip.MustParseAddr("192.0.2.1")); got != " false" {
 		t.Errorf("got %q", got)
 	}
 }
 
-func describe(addr netip.Addr) string {
-	device, down := LinkDown(addr)
+// The interface is found anew when the address is another one, and when the one that had it is gone.
+func TestLinkFollowsTheAddress(t *testing.T) {
+	var link Link
+	link.Learn(netip.MustParseAddr("192.0.2.1"))
+	if got := describe(&link, netip.MustParseAddr("127.0.0.1")); got != "lo false" {
+		t.Errorf("got %q", got)
+	}
+	link.device = "gone0"
+	if got := describe(&link, netip.MustParseAddr("127.0.0.1")); got != "lo false" {
+		t.Errorf("after its interface is gone: %q", got)
+	}
+}
+
+func describe(l *Link, addr netip.Addr) string {
+	device, down := l.Down(addr)
 	return fmt.Sprint(device, " ", down)
 }
