@@ -89,13 +89,19 @@ func TestContract(t *testing.T) {
 			o := operator(t, c)
 			b := registertest.Backend{
 				Open: func(t *testing.T) registertest.Register { return open(t, config(t, c, "election", c.Endpoints()...)) },
-				OpenThrough: func(t *testing.T, address string) registertest.Register {
-					return open(t, config(t, c, "election", "https://"+address))
+				OpenThrough: func(t *testing.T, addresses ...string) registertest.Register {
+					var urls []string
+					for _, a := range addresses {
+						urls = append(urls, "https://"+a)
+					}
+					return open(t, config(t, c, "election", urls...))
 				},
-				Address: c.Members()[0].Address(),
 				Remove:  func(t *testing.T) { remove(t, o) },
 				Servers: c,
 				Faults:  registertest.Outages(c),
+			}
+			for _, m := range c.Members() {
+				b.Addresses = append(b.Addresses, m.Address())
 			}
 			if members > 1 {
 				for _, m := range c.Members() {

@@ -89,13 +89,13 @@ func TestContract(t *testing.T) {
 	s, kubeconfig, o := fresh(t)
 	registertest.Run(t, registertest.Backend{
 		Open: func(t *testing.T) registertest.Register { return open(t, kubeconfig) },
-		OpenThrough: func(t *testing.T, address string) registertest.Register {
-			return open(t, through(t, kubeconfig, s.Address(), address))
+		OpenThrough: func(t *testing.T, addresses ...string) registertest.Register {
+			return open(t, through(t, kubeconfig, s.Address(), addresses[0]))
 		},
-		Address: s.Address(),
-		Remove:  func(t *testing.T) { remove(t, o) },
-		Servers: s,
-		Faults:  registertest.Outages(s),
+		Addresses: []string{s.Address()},
+		Remove:    func(t *testing.T) { remove(t, o) },
+		Servers:   s,
+		Faults:    registertest.Outages(s),
 	})
 }
 

@@ -151,8 +151,8 @@ func deletionIsObserved(t *testing.T, b Backend) {
 // Connections die without a word, as they do when a load balancer's target goes. Calls
 // on them time out, the next ones make new connections, and the watch is found dead too.
 func deadConnections(t *testing.T, b Backend) {
-	p := newProxy(t, b.Address)
-	f := Follow(t, b.OpenThrough(t, p.listener.Addr().String()))
+	p := newLink(t, b)
+	f := Follow(t, p.register)
 	writer := b.Open(t)
 	made := Swap(t, writer, 0, Record(Gateway1(), 1, 1), term.Swapped)
 	f.UntilWrite(t, 1)

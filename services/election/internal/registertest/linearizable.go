@@ -29,12 +29,14 @@ func linearizable(t *testing.T, b Backend) {
 	h := &history{began: time.Now()}
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
+	var links []*link
 	for id := range clients {
-		r := b.Open(t)
-		wg.Go(func() { h.client(ctx, id, r) })
+		l := newLink(t, b)
+		links = append(links, l)
+		wg.Go(func() { h.client(ctx, id, l.register) })
 	}
 	h.untilMore(t)
-	for _, f := range b.Faults {
+	for _, f := range append(partitions(links), b.Faults...) {
 		t.Logf("%5.1fs %s", time.Since(h.began).Seconds(), f.Name)
 		do(t, f.Begin)
 		time.Sleep(500 * time.Millisecond) // many times what a write takes, so that some meet the fault
@@ -52,6 +54,34 @@ func linearizable(t *testing.T, b Backend) {
 		}
 		t.Errorf("the check of the history says %s", result)
 	}
+}
+
+// partitions cut clients off from all servers. Where only the replies are lost, what a client asked for is done; where the
+// requests are, it is done when the client has long given up, and others have written.
+func partitions(links []*link) []Fault {
+	var faults []Fault
+	for _, kind := range []struct {
+		name              string
+		clients           []*link
+		requests, replies bool
+	}{
+		{"one client cut off", links[:1], true, true},
+		{"half of the clients cut off", links[:len(links)/2], true, true},
+		{"requests of half of the clients lost", links[:len(links)/2], true, false},
+		{"replies to half of the clients lost", links[:len(links)/2], false, true},
+		{"all clients cut off", links, true, true},
+	} {
+		set := func(requests, replies bool) func() error {
+			return func() error {
+				for _, l := range kind.clients {
+					l.cut(requests, replies)
+				}
+				return nil
+			}
+		}
+		faults = append(faults, Fault{kind.name, set(kind.requests, kind.replies), set(false, false)})
+	}
+	return faults
 }
 
 // history is what clients did.
@@ -84,12 +114,17 @@ func (h *history) untilMore(t *testing.T) {
 	}
 }
 
-// client reads, and writes on what it read, as gateways that all want to lead.
+// client reads, and writes on what it read, as gateways that all want to lead; one that leads writes again on what it wrote.
 func (h *history) client(ctx context.Context, id int, r Register) {
+	var known term.Observation
+	leads := false
 	for n := uint64(1); ctx.Err() == nil; n++ {
-		read, ok := h.fetch(ctx, id, r)
+		ok := leads
+		if !leads {
+			known, ok = h.fetch(ctx, id, r)
+		}
 		if ok {
-			h.swap(ctx, id, r, read, n)
+			known, leads = h.swap(ctx, id, r, known, n)
 		}
 		time.Sleep(rand.N(30 * time.Millisecond)) // so that the clients come in any order
 	}
@@ -135,7 +170,8 @@ func (h *history) fetch(ctx context.Context, id int, r Register) (term.Observati
 
 func name(r term.Record) string { return fmt.Sprintf("%s/%d", r.Incarnation, r.Write) }
 
-func (h *history) swap(ctx context.Context, id int, r Register, read term.Observation, n uint64) {
+// swap returns what is known after it, unless it has failed.
+func (h *history) swap(ctx context.Context, id int, r Register, read term.Observation, n uint64) (after term.Observation, ok bool) {
 	record := term.Record{
 		Holder: term.Gateway{ID: fmt.Sprintf("gw%d", id)}, Epoch: read.Record.Epoch + 1,
 		Incarnation: fmt.Sprintf("client%d", id), Write: n, Duration: 3 * time.Second,
@@ -154,6 +190,7 @@ func (h *history) swap(ctx context.Context, id int, r Register, read term.Observ
 		returned = math.MaxInt64 // it may be applied at any time later
 	}
 	h.add(id, call, returned, input{name(record), c.Expected}, output{outcome: result.Outcome, version: result.Version})
+	return term.Observation{Version: result.Version, Present: true, Record: record}, result.Outcome == term.Swapped
 }
 
 func (h *history) add(id int, call, returned time.Duration, in input, out output) {

@@ -42,10 +42,10 @@ type Servers interface {
 type Backend struct {
 	// Open makes a register that is closed at the test's end.
 	Open func(*testing.T) Register
-	// OpenThrough makes one that reaches the server at Address through another address.
-	OpenThrough func(t *testing.T, address string) Register
-	// Address is a server's IP address and port.
-	Address string
+	// OpenThrough makes one that reaches the servers at Addresses through other addresses, one for each.
+	OpenThrough func(t *testing.T, addresses ...string) Register
+	// Addresses are the servers' IP addresses and ports.
+	Addresses []string
 	// Remove deletes the record, if there is one, as an operator would.
 	Remove  func(*testing.T)
 	Servers Servers
