@@ -97,6 +97,7 @@ func (s *suite) all(t *testing.T) {
 		{"telemetry", s.testTelemetry},
 		{"kill", s.testKills},
 		{"drift", s.testDrift},
+		{"operators", s.testOperators},
 		{"bad nodes", s.testBadNodes},
 		{"nodes come and go", s.testNodes},
 		{"hand-over", s.testHandOver},
