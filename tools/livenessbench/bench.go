@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -63,8 +64,8 @@ func bench(ctx context.Context, o options, out io.Writer) error {
 	return p.err
 }
 
-// settle waits until all see all.
-func settle(ctx context.Context, c *cluster) error {
+// settle waits until all see all, and passes on what they say in the second after that.
+func settle(ctx context.Context, c *cluster, see func(event)) error {
 	up := make(map[[2]int]bool)
 	n := len(c.running)
 	err := c.await(ctx, patience, "all gateways see all others", func(e event) bool {
@@ -80,7 +81,7 @@ func settle(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	return c.collect(ctx, time.Second, func(event) {})
+	return c.collect(ctx, time.Second, see)
 }
 
 func detect(ctx context.Context, o options, s system, size int, starved bool, p *printer) error {
@@ -89,7 +90,9 @@ func detect(ctx context.Context, o options, s system, size int, starved bool, p 
 		return err
 	}
 	defer c.close()
-	if err := settle(ctx, c); err != nil {
+	suspects := make(map[[2]int]bool) // by whom, of whom
+	see := func(e event) { suspects[[2]int{e.by, e.of}] = e.change == "suspected" }
+	if err := settle(ctx, c, see); err != nil {
 		return err
 	}
 	var times []time.Duration
@@ -98,22 +101,34 @@ func detect(ctx context.Context, o options, s system, size int, starved bool, p 
 		if err != nil {
 			return err
 		}
-		noticed := make(map[int]bool)
-		err = c.await(ctx, patience, "the death is noticed", func(e event) bool {
-			if e.of == victim && e.change == "suspected" && e.at >= died && !noticed[e.by] {
-				noticed[e.by] = true
-				times = append(times, e.at-died)
+		// Whoever suspected it wrongly just before has nothing more to say, and is no sample.
+		noticed := func() (n int) {
+			for by := range size {
+				if by != victim && suspects[[2]int{by, victim}] {
+					n++
+				}
 			}
-			return len(noticed) == size-1
-		})
-		if err != nil {
-			return err
+			return n
+		}
+		if noticed() < size-1 {
+			err = c.await(ctx, patience, "the death is noticed", func(e event) bool {
+				if e.of == victim && e.change == "suspected" && e.at >= died && !suspects[[2]int{e.by, victim}] {
+					times = append(times, e.at-died)
+				}
+				see(e)
+				return noticed() == size-1
+			})
+			if err != nil {
+				return err
+			}
 		}
 		if err := c.revive(victim); err != nil {
 			return err
 		}
+		maps.DeleteFunc(suspects, func(pair [2]int, _ bool) bool { return pair[0] == victim })
 		back := make(map[int]bool)
 		err = c.await(ctx, patience, "the dead one is back", func(e event) bool {
+			see(e)
 			if e.change == "up" || e.change == "recovered" {
 				switch victim {
 				case e.of:
@@ -128,7 +143,7 @@ func detect(ctx context.Context, o options, s system, size int, starved bool, p 
 			return err
 		}
 		// Deaths at any time of a period.
-		if err := c.collect(ctx, 200*time.Millisecond+time.Duration(len(times)*7%50)*time.Millisecond, func(event) {}); err != nil {
+		if err := c.collect(ctx, 200*time.Millisecond+time.Duration(len(times)*7%50)*time.Millisecond, see); err != nil {
 			return err
 		}
 	}
@@ -145,7 +160,7 @@ func falsely(ctx context.Context, o options, s system, starved bool, p *printer)
 		return err
 	}
 	defer c.close()
-	if err := settle(ctx, c); err != nil {
+	if err := settle(ctx, c, func(event) {}); err != nil {
 		return err
 	}
 	for _, loss := range o.losses {
@@ -173,7 +188,7 @@ func stalls(ctx context.Context, o options, s system, starved bool, p *printer) 
 		return err
 	}
 	defer c.close()
-	if err := settle(ctx, c); err != nil {
+	if err := settle(ctx, c, func(event) {}); err != nil {
 		return err
 	}
 	for _, loss := range o.losses {
