@@ -34,6 +34,10 @@ const (
 	MetricTunnelOpErrors = "eks_hybrid_gateway_tunnel_op_errors"
 	// MetricGuardDropped counts packets that were not let out of the tunnel (_total); label reason.
 	MetricGuardDropped = "eks_hybrid_gateway_guard_dropped"
+	// MetricFastPathAttached is 1 while the fast path is attached to the network interface.
+	MetricFastPathAttached = "eks_hybrid_gateway_fastpath_attached"
+	// MetricFastPathPackets counts the tunnel's packets that took the fast path (_total); label dir.
+	MetricFastPathPackets = "eks_hybrid_gateway_fastpath_packets"
 	// MetricTunnelApplyDuration is the time from an event to the kernel being programmed.
 	MetricTunnelApplyDuration = "eks_hybrid_gateway_tunnel_apply_duration"
 )

@@ -67,7 +67,14 @@ func Run(ctx context.Context, c config.Config) error {
 	}
 	defer registry.Close()
 	server := newServer()
-	loop, err := newLoop(c, node, k, t, server.publish)
+	local := c.Local(node)
+	device := plan.Device{Name: DeviceName, VNI: uint32(c.VNI), Port: uint16(c.Port), Local: local, MAC: netaddr.VTEPMAC(local)}
+	fast, err := openFast(c, k, device, node, t)
+	if err != nil {
+		return err
+	}
+	defer fast.Close()
+	loop, err := newLoop(c, node, device, fast, t, server.publish)
 	if err != nil {
 		return err
 	}
@@ -81,6 +88,7 @@ func Run(ctx context.Context, c config.Config) error {
 		{Name: "vtep stream", Run: func(ctx context.Context) error {
 			return feed.Follow(ctx, api.Vteps(registry, skipped), updates)
 		}},
+		{Name: "fast path", Run: fast.Run},
 		{Name: "tunnel", Run: func(ctx context.Context) error { return loop.Run(ctx, updates, changes) }},
 		{Name: "grpc", Run: func(ctx context.Context) error { return server.ServeSocket(ctx, c.Socket(daemon.Dataplane)) }},
 		{Name: "http", Run: func(ctx context.Context) error {
@@ -93,14 +101,13 @@ func Run(ctx context.Context, c config.Config) error {
 	return daemon.RunTasks(ctx, tasks...)
 }
 
-func newLoop(c config.Config, node netip.Addr, k *kernel.Kernel, t *telemetry.Telemetry, publish func(context.Context, tunnel.State)) (*tunnel.Loop, error) {
+func newLoop(c config.Config, node netip.Addr, device plan.Device, k *fastKernel, t *telemetry.Telemetry, publish func(context.Context, tunnel.State)) (*tunnel.Loop, error) {
 	metrics, err := tunnel.NewMetrics(t.Meter, k.Counters, k.GuardDrops)
 	if err != nil {
 		return nil, err
 	}
-	local := c.Local(node)
 	return tunnel.NewLoop(tunnel.Config{
-		Device:      plan.Device{Name: DeviceName, VNI: uint32(c.VNI), Port: uint16(c.Port), Local: local, MAC: netaddr.VTEPMAC(local)},
+		Device:      device,
 		UnderlayMTU: int(c.UnderlayMTU),
 		Carry:       c.FloatingVTEP.IsValid(),
 		Source:      node,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
 	"github.com/hybridgateway/gateway/libs/daemon"
@@ -33,11 +35,31 @@ import (
 // asDataplane makes this test binary the dataplane, so that a test can run it as a process and kill it.
 const asDataplane = "TEST_BE_THE_DATAPLANE"
 
+// unprivileged has the dataplane run without the capabilities that loading programs into the kernel needs.
+const unprivileged = "TEST_WITHOUT_BPF"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(unprivileged) != "" {
+		os.Exit(dropBPF())
+	}
 	if os.Getenv(asDataplane) != "" {
 		os.Exit(daemon.Main(daemon.Dataplane, config.Parse, Run))
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// dropBPF starts this binary anew, without those capabilities; it returns only when that fails.
+func dropBPF() int {
+	runtime.LockOSThread()
+	for _, capability := range []uintptr{unix.CAP_BPF, unix.CAP_SYS_ADMIN} {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
+			fmt.Fprintln(os.Stderr, "drop a capability:", err)
+			return 1
+		}
+	}
+	os.Unsetenv(unprivileged)
+	fmt.Fprintln(os.Stderr, "run anew:", unix.Exec("/proc/self/exe", os.Args, os.Environ()))
+	return 1
 }
 
 const patience = 30 * time.Second
@@ -186,10 +208,16 @@ func (r *registry) both(t testing.TB) {
 // dataplane starts the dataplane as a process in the gateway's namespace.
 func (w *world) dataplane(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	c := exec.Command("/proc/self/exe", append([]string{"--socket-dir=" + w.dir, "--http-listen=127.0.0.1:9813", "--gateway-id=gw", "--vpc-cidrs=10.0.0.0/16"}, args...)...)
-	c.Env = append(os.Environ(), asDataplane+"=1")
+	c := w.command(args...)
 	c.Stderr = testWriter{t}
 	w.gateway.Start(t, c)
+	return c
+}
+
+// command is how the dataplane is started.
+func (w *world) command(args ...string) *exec.Cmd {
+	c := exec.Command("/proc/self/exe", append([]string{"--socket-dir=" + w.dir, "--http-listen=127.0.0.1:9813", "--gateway-id=gw", "--vpc-cidrs=10.0.0.0/16"}, args...)...)
+	c.Env = append(os.Environ(), asDataplane+"=1")
 	return c
 }
 

@@ -19,6 +19,13 @@ const (
 	maxVNI         = 1<<24 - 1
 )
 
+// The values of --fastpath.
+const (
+	FastPathAuto = "auto"
+	FastPathOn   = "on"
+	FastPathOff  = "off"
+)
+
 // Config is what the dataplane is told. The zero NodeIP is "find it".
 type Config struct {
 	daemon.Common
@@ -30,6 +37,7 @@ type Config struct {
 	VNI          VNI                  `name:"vni" help:"VXLAN network identifier. Cilium takes it as the sender's identity; 2 is its 'world'." default:"2" placeholder:"N"`
 	Guard        string               `name:"guard" help:"Let out of the tunnel only what a registered node sends, from its own pod networks, to --vpc-cidrs; drop and count the rest." enum:"on,off" default:"on" placeholder:"on|off"`
 	VPCCIDRs     []netaddr.IPv4Prefix `name:"vpc-cidrs" help:"Networks of the VPC: where the guard lets packets from the hybrid nodes go. Needed unless --guard=off." placeholder:"CIDR"`
+	FastPath     string               `name:"fastpath" help:"Forward the tunnel's packets in an eBPF program at the network interface, past the tunnel's device and the host's packet filters. auto: where kernel and privileges (the capability BPF) allow it." enum:"auto,on,off" default:"auto" placeholder:"auto|on|off"`
 	Port         Port                 `name:"port" help:"UDP port of the tunnel." default:"8472" placeholder:"N"`
 }
 

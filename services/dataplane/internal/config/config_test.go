@@ -15,7 +15,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.NodeIP.IsValid() || c.UnderlayMTU != 0 || c.VNI != 2 || c.Port != 8472 || c.HTTPListen.String() != ":9813" || c.SocketDir != "/run/hybrid-gateway" || c.GatewayID == "" || !c.Guarded() || len(c.VPCCIDRs) != 1 {
+	if c.NodeIP.IsValid() || c.UnderlayMTU != 0 || c.VNI != 2 || c.Port != 8472 || c.HTTPListen.String() != ":9813" || c.SocketDir != "/run/hybrid-gateway" || c.GatewayID == "" || !c.Guarded() || len(c.VPCCIDRs) != 1 || c.FastPath != FastPathAuto {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -44,6 +44,7 @@ func TestBadFlags(t *testing.T) {
 		{"--http-listen=nowhere", "--http-listen"},
 		{"--nonsense", "nonsense"},
 		{"--guard=maybe", "--guard"},
+		{"--fastpath=maybe", "--fastpath"},
 		{"--vpc-cidrs=10.0.0.1/16", "--vpc-cidrs"},
 		{"--floating-vtep=198.18.0.0/24", "--floating-vtep=198.18.0.0/24: want one address"},
 		{"--floating-vtep=10.0.9.9/32", "--floating-vtep=10.0.9.9/32 lies within --vpc-cidrs=10.0.0.0/16"},

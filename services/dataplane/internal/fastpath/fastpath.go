@@ -18,6 +18,7 @@ import (
 // Config says which packets are the tunnel's.
 type Config struct {
 	Device plan.Device
+	Node   netip.Addr     // the host's own address; may be Device.Local
 	VPC    []netip.Prefix // where packets out of the tunnel may go
 }
 
@@ -50,7 +51,7 @@ func Open(c Config) (*FastPath, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the program: %w", err)
 	}
-	if err := selfTest(spec, c.Device); err != nil {
+	if err := selfTest(spec, c); err != nil {
 		return nil, err
 	}
 	f := &FastPath{config: c, spec: spec, socket: -1}
@@ -160,7 +161,7 @@ func (f *FastPath) Detach() error {
 // load loads the program for a place; it shares the maps with those before.
 func (f *FastPath) load(at place) (*ebpf.Program, error) {
 	spec := f.spec.Copy()
-	if err := configure(spec, f.config.Device, at, netip.Addr{}); err != nil {
+	if err := configure(spec, f.config, at, netip.Addr{}); err != nil {
 		return nil, err
 	}
 	var out programPrograms
@@ -172,8 +173,8 @@ func (f *FastPath) load(at place) (*ebpf.Program, error) {
 }
 
 // configure sets the program's constants; sampleHop is for the self-test.
-func configure(spec *ebpf.CollectionSpec, d plan.Device, at place, sampleHop netip.Addr) error {
-	hop := uint32(0)
+func configure(spec *ebpf.CollectionSpec, c Config, at place, sampleHop netip.Addr) error {
+	d, hop := c.Device, uint32(0)
 	if sampleHop.IsValid() {
 		hop = number(sampleHop)
 	}
@@ -181,6 +182,7 @@ func configure(spec *ebpf.CollectionSpec, d plan.Device, at place, sampleHop net
 		"tunnel_ifindex": at.tunnel,
 		"tunnel_mac":     d.MAC,
 		"local_addr":     number(d.Local),
+		"node_addr":      number(c.Node),
 		"port":           network16(d.Port),
 		"vni":            network32(d.VNI << 8),
 		"outer_ttl":      at.outerTTL,

@@ -33,6 +33,7 @@ const (
 	programMapVpc           = "vpc"
 	programProgForward      = "forward"
 	programVarLocalAddr     = "local_addr"
+	programVarNodeAddr      = "node_addr"
 	programVarOuterDf       = "outer_df"
 	programVarOuterTtl      = "outer_ttl"
 	programVarPort          = "port"
@@ -103,6 +104,7 @@ type programMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type programVariableSpecs struct {
 	LocalAddr     *ebpf.VariableSpec `ebpf:"local_addr"`
+	NodeAddr      *ebpf.VariableSpec `ebpf:"node_addr"`
 	OuterDf       *ebpf.VariableSpec `ebpf:"outer_df"`
 	OuterTtl      *ebpf.VariableSpec `ebpf:"outer_ttl"`
 	Port          *ebpf.VariableSpec `ebpf:"port"`
@@ -151,6 +153,7 @@ func (m *programMaps) Close() error {
 // It can be passed to loadProgramObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programVariables struct {
 	LocalAddr     *ebpf.Variable `ebpf:"local_addr"`
+	NodeAddr      *ebpf.Variable `ebpf:"node_addr"`
 	OuterDf       *ebpf.Variable `ebpf:"outer_df"`
 	OuterTtl      *ebpf.Variable `ebpf:"outer_ttl"`
 	Port          *ebpf.Variable `ebpf:"port"`

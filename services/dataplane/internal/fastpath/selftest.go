@@ -37,9 +37,9 @@ const (
 )
 
 // selfTest runs the program, with everything but the routes, on packets that it should unwrap, wrap, and leave alone.
-func selfTest(spec *ebpf.CollectionSpec, d plan.Device) error {
+func selfTest(spec *ebpf.CollectionSpec, c Config) error {
 	spec = spec.Copy()
-	if err := configure(spec, d, place{outerTTL: sampleTTL, ports: portRange{1000, 1001}}, sampleHop); err != nil {
+	if err := configure(spec, c, place{outerTTL: sampleTTL, ports: portRange{1000, 1001}}, sampleHop); err != nil {
 		return err
 	}
 	var objects programObjects
@@ -50,7 +50,7 @@ func selfTest(spec *ebpf.CollectionSpec, d plan.Device) error {
 	if err := allow(objects.Vpc, []netip.Prefix{netip.PrefixFrom(sampleCloud, 32)}); err != nil {
 		return err
 	}
-	for _, s := range samples(d) {
+	for _, s := range samples(c.Device) {
 		verdict, out, err := objects.Forward.Test(s.in)
 		if err != nil {
 			return explain("run the program on a sample", err)

@@ -22,7 +22,7 @@ var (
 // TestPrivilegedSelfTest: this kernel does what the fast path needs.
 func TestPrivilegedSelfTest(t *testing.T) {
 	netnstest.New(t).Run(t, func() {
-		f, err := Open(Config{Device: device, VPC: vpc})
+		f, err := Open(Config{Device: device, Node: local, VPC: vpc})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -82,7 +82,7 @@ func newWire(t *testing.T) *wire {
 // openFast opens the fast path in the namespace of the calling thread.
 func openFast(t testing.TB) *fastpath.FastPath {
 	t.Helper()
-	path, err := fastpath.Open(fastpath.Config{Device: device, VPC: guardRules.VPC})
+	path, err := fastpath.Open(fastpath.Config{Device: device, Node: local, VPC: guardRules.VPC})
 	if err != nil {
 		t.Fatal(err)
 	}

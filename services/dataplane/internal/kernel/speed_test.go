@@ -108,7 +108,7 @@ func ourRoad(t testing.TB, name string, n int, guard, fast bool) *road {
 	converge(t, open(t, r.gateway), d)
 	if fast {
 		r.gateway.Run(t, func() {
-			path, err := fastpath.Open(fastpath.Config{Device: d.Device, VPC: guardRules.VPC})
+			path, err := fastpath.Open(fastpath.Config{Device: d.Device, Node: local, VPC: guardRules.VPC})
 			if err == nil {
 				t.Cleanup(path.Close)
 				err = path.Attach("eth0", false)

@@ -47,6 +47,7 @@ struct shell {
 volatile const __u32 tunnel_ifindex;
 volatile const __u8 tunnel_mac[ETH_ALEN];
 volatile const __be32 local_addr; // outer source address
+volatile const __be32 node_addr;  // the host's own; may be the same
 volatile const __be16 port;
 volatile const __be32 vni; // in the upper three bytes
 volatile const __u8 outer_ttl;
@@ -142,7 +143,7 @@ static __always_inline bool simple(const struct iphdr *ip, __u32 length)
 static __always_inline bool martian(__be32 src)
 {
 	__u8 net = bpf_ntohl(src) >> 24;
-	return net == 0 || net == 127 || net >= 224 || src == local_addr;
+	return net == 0 || net == 127 || net >= 224 || src == local_addr || src == node_addr;
 }
 
 // sent_length is how long the packet will be when it leaves the NIC, after it may have been cut up; 0 when that is unknown. It is so, too, for
