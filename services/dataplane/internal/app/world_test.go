@@ -39,6 +39,9 @@ const asDataplane = "TEST_BE_THE_DATAPLANE"
 const unprivileged = "TEST_WITHOUT_BPF"
 
 func TestMain(m *testing.M) {
+	if what := os.Getenv(spoiled); what != "" && os.Getenv(asDataplane) != "" {
+		panic(spoil(what))
+	}
 	if os.Getenv(unprivileged) != "" {
 		os.Exit(dropBPF())
 	}

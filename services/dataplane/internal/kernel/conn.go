@@ -58,7 +58,8 @@ func (c *conn) setUp() error {
 		return os.NewSyscallError("setsockopt SO_RCVTIMEO", err)
 	}
 	for _, option := range []int{unix.NETLINK_EXT_ACK, unix.NETLINK_CAP_ACK, unix.NETLINK_GET_STRICT_CHK} {
-		if err := unix.SetsockoptInt(c.fd, unix.SOL_NETLINK, option, 1); err != nil {
+		// A kernel that knows no such option is too old, which package plan says in better words.
+		if err := unix.SetsockoptInt(c.fd, unix.SOL_NETLINK, option, 1); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
 			return os.NewSyscallError("setsockopt netlink option", err)
 		}
 	}

@@ -29,6 +29,7 @@ func (k *Kernel) Dump() (plan.Actual, error) {
 	if a.Host.Forwarding, a.Host.AllRPFilter, err = k.dumpAllConf(); err != nil {
 		return a, fmt.Errorf("read net.ipv4.conf.all: %w", err)
 	}
+	a.Host.Release = release()
 	a.Host.ForwardPMTU, a.Host.ForwardPMTUFixed = k.forwardPMTU.on(), k.forwardPMTU.fixed != nil
 	if a.Guard, a.Clamp, err = k.guard.dump(); err != nil {
 		return a, fmt.Errorf("read the tables of nftables: %w", err)
@@ -47,6 +48,15 @@ func (k *Kernel) Dump() (plan.Actual, error) {
 		}
 	}
 	return a, nil
+}
+
+// release is the kernel's; empty when it does not say.
+func release() string {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(name.Release[:])
 }
 
 func (k *Kernel) dumpLinks() (map[int32]link, error) {

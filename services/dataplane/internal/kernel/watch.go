@@ -53,7 +53,8 @@ func (k *Kernel) WatchGuard() (*Watcher, error) {
 		return nil, fmt.Errorf("open a socket for notifications of nftables: %w", explainGuard(os.NewSyscallError("socket", err)))
 	}
 	w := &Watcher{file: os.NewFile(uintptr(fd), "nfnetlink"), guard: true, buf: make([]byte, 64<<10)}
-	if err := w.subscribe(fd, unix.NFNLGRP_NFTABLES); err != nil {
+	// Without NET_ADMIN no guard can be made either, and whoever tries will say so.
+	if err := w.subscribe(fd, unix.NFNLGRP_NFTABLES); err != nil && !errors.Is(err, unix.EPERM) {
 		w.file.Close()
 		return nil, fmt.Errorf("subscribe to notifications of nftables: %w", explainGuard(err))
 	}

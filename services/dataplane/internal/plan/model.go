@@ -69,6 +69,7 @@ type Host struct {
 	Carried     []netip.Addr // of the loopback interface, with our label
 	Forwarding  bool         // net.ipv4.ip_forward
 	AllRPFilter int          // net.ipv4.conf.all.rp_filter
+	Release     string       // the kernel's, as uname tells it
 	// ForwardPMTU is net.ipv4.ip_forward_use_pmtu; fixed when this process may not change it.
 	ForwardPMTU, ForwardPMTUFixed bool
 }

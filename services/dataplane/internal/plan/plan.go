@@ -83,6 +83,9 @@ func (t *Target) blocking(a Actual) []Finding {
 	}
 	d := t.desired.Device
 	nic := a.Host.NIC
+	if reason := tooOld(a.Host.Release); reason != "" {
+		block("%s", reason)
+	}
 	switch {
 	case nic == nil:
 		block("the node address %s is on no interface of this host: correct --node-ip", t.desired.Source)
