@@ -11,7 +11,7 @@ func TestDependencies(t *testing.T) {
 		"github.com/vishvananda/netlink": "the kernel is dataplane's",
 		"github.com/google/nftables":     "the kernel is dataplane's",
 		"github.com/aws":                 "AWS is route-sync's",
-		"go.etcd.io/etcd":                "the record is election's",
+		"go.etcd.io/etcd/server":         "a client is all that is needed",
 		"k8s.io/api":                     "two kinds of Cilium's are all that is read",
 		"github.com/cilium/cilium":       "its types are not needed to read six fields",
 	})

@@ -21,7 +21,9 @@ import (
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/api"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/cilium"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/config"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/etcd"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registered"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 )
 
@@ -66,6 +68,11 @@ func Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer client.Close()
+	store, closeStore, err := openStore(c, client, t.Log)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
 	election, err := daemon.Dial(c.Socket(daemon.Election))
 	if err != nil {
 		return err
@@ -77,7 +84,7 @@ func Run(ctx context.Context, c config.Config) error {
 	ready := newReadiness(t.Log, metrics, server.SetServing, c.Floating())
 	l := newLoop(c, t, metrics, vteps, ready)
 	vtepsv1.RegisterVtepsServiceServer(server, &api.VtepsServer{
-		Log: vteps, Operator: &operator{client: client, loop: l}, Codes: api.Codes{NotFound: cilium.ErrNotRegistered, Exhausted: cilium.ErrFull},
+		Log: vteps, Operator: &operator{store: store, loop: l}, Codes: api.Codes{NotFound: registered.ErrNotRegistered, Exhausted: registered.ErrFull},
 	})
 	w := &writer{configs: client, now: boottime.Now, requests: l.publisher.requests, results: l.results, tracer: t.Tracer, metrics: metrics}
 	l.remember(ctx, l.keeper.recall())
@@ -102,9 +109,21 @@ func Run(ctx context.Context, c config.Config) error {
 			return client.WatchNodes(ctx, c.NodeSelector, cilium.Watch[registry.Node]{Events: l.nodes, Report: ready.reporter(nodes), Log: t.Log})
 		}},
 		daemon.Task{Name: "registered", Run: func(ctx context.Context) error {
-			return client.WatchRegistered(ctx, cilium.Watch[cilium.Registered]{Events: l.operators, Report: ready.reporter(registered), Log: t.Log})
+			return store.Watch(ctx, l.operators, ready.reporter(registrations))
 		}},
 	)...)
+}
+
+// openStore makes the store of registered VTEPs. It does not connect.
+func openStore(c config.Config, client *cilium.Client, log *slog.Logger) (s store, closeStore func(), err error) {
+	if len(c.EtcdEndpoints) == 0 {
+		return client.ConfigMap(log), func() {}, nil
+	}
+	e, err := etcd.Open(etcd.Config{Endpoints: c.EtcdEndpoints, Files: c.EtcdFiles(), Prefix: c.EtcdPrefix, UserAgent: "hybrid-gateway-vtep-registry/" + cli.Version()})
+	if err != nil {
+		return nil, nil, err
+	}
+	return e, e.Close, nil
 }
 
 // ciliumTasks follow Cilium's side: what it is told, or whether it is set up for an address
@@ -144,7 +163,7 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, vteps *feed.Lo
 		reports:    make(chan cilium.Event[cilium.NodeReports], queue),
 		leadership: make(chan feed.Update[api.Leadership], queue),
 		results:    make(chan result),
-		operators:  make(chan cilium.Event[cilium.Registered], queue),
+		operators:  make(chan registered.All, queue),
 		settings:   make(chan cilium.Event[cilium.Settings], queue),
 		agents:     make(chan cilium.Event[cilium.Agent], queue),
 		calls:      make(chan func(context.Context)),
@@ -178,5 +197,8 @@ func newLoop(c config.Config, t *telemetry.Telemetry, m *metrics, vteps *feed.Lo
 	}
 }
 
-// errStarting is why the service is not ready before anything else is known.
-var errStarting = errors.New("the API server has not answered yet")
+// Why the service is not ready before anything else is known.
+var (
+	errStarting = errors.New("the API server has not answered yet")
+	errUnread   = errors.New("the registered VTEPs were not read yet")
+)

@@ -13,6 +13,7 @@ import (
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/api"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/cilium"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registered"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/state"
 )
@@ -30,7 +31,7 @@ type loop struct {
 	nodes      chan cilium.Event[registry.Node]
 	configs    chan cilium.Event[publish.Object]
 	reports    chan cilium.Event[cilium.NodeReports]
-	operators  chan cilium.Event[cilium.Registered]
+	operators  chan registered.All
 	settings   chan cilium.Event[cilium.Settings]
 	agents     chan cilium.Event[cilium.Agent]
 	leadership chan feed.Update[api.Leadership]
@@ -41,12 +42,12 @@ type loop struct {
 	vteps    *feed.Log[registry.VTEP]
 	// known are the sources that have told all they have.
 	known map[registry.Source]bool
-	// registered is the newest version that is known of the registered VTEPs.
-	registered string
-	publisher  *publisher
-	watcher    *watcher         // nil but in the floating mode
-	notes      chan cilium.Note // dropped when nobody takes them
-	gateway    string
+	// registrations is the newest version that is known of the registered VTEPs.
+	registrations string
+	publisher     *publisher
+	watcher       *watcher         // nil but in the floating mode
+	notes         chan cilium.Note // dropped when nobody takes them
+	gateway       string
 
 	keeper *keeper
 	// keep fires when what is held is to be written to disk; nil when the disk is up to date.
@@ -74,8 +75,9 @@ func (l *loop) run(ctx context.Context) error {
 			if e.Whole && e.Dialect.Known() {
 				l.ready.synced(configs)
 			}
-		case e := <-l.operators:
-			l.seeRegistered(ctx, e)
+		case all := <-l.operators:
+			l.register(ctx, all)
+			l.ready.synced(registrations)
 		case e := <-l.settings:
 			l.watcher.set(e)
 		case e := <-l.agents:

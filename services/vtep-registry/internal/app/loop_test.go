@@ -17,6 +17,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/telemetry"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/cilium"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/config"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registered"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 )
 
@@ -55,7 +56,7 @@ func TestRefusedNodesAreLoggedOnce(t *testing.T) {
 		node("partly-refused", "192.168.1.7", "100.64.7.0/24", "172.20.0.0/24"),
 	}
 	all := append(slices.Clone(refused), node("good", "192.168.1.1", "100.64.1.0/24"))
-	l.seeRegistered(t.Context(), cilium.Event[cilium.Registered]{Whole: true})
+	l.register(t.Context(), registered.All{})
 	l.admit(t.Context(), cilium.Event[registry.Node]{Whole: true, Snapshot: all})
 	for _, n := range all {
 		l.admit(t.Context(), cilium.Event[registry.Node]{Name: n.Name, Value: n})
@@ -99,7 +100,7 @@ func TestStateIsKeptOnceAllIsKnown(t *testing.T) {
 			func() {
 				l.admit(t.Context(), cilium.Event[registry.Node]{Whole: true, Snapshot: []registry.Node{node}})
 			},
-			func() { l.seeRegistered(t.Context(), cilium.Event[cilium.Registered]{Whole: true}) },
+			func() { l.register(t.Context(), registered.All{}) },
 		}
 		if !nodesFirst {
 			slices.Reverse(events)

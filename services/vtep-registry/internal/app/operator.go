@@ -9,17 +9,25 @@ import (
 	"time"
 
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/api"
-	"github.com/hybridgateway/gateway/services/vtep-registry/internal/cilium"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registered"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 )
 
 // operatorTimeout bounds the calls to the API server that an operator waits for.
 const operatorTimeout = 10 * time.Second
 
+// store is where registered VTEPs are kept. What it returns and tells are all of them.
+type store interface {
+	Register(ctx context.Context, name string, e registered.Entry) (registered.All, error)
+	Deregister(ctx context.Context, name string) (registered.All, error)
+	// Watch tells until ctx ends; report gets the outcome of each read.
+	Watch(ctx context.Context, tell chan<- registered.All, report func(error)) error
+}
+
 // operator carries out what operators ask for. It implements api.Operator.
 type operator struct {
-	client *cilium.Client
-	loop   *loop
+	store store
+	loop  *loop
 }
 
 // do runs f in the loop and waits for its end.
@@ -41,17 +49,17 @@ func (o *operator) do(ctx context.Context, f func(context.Context)) error {
 // Register implements api.Operator. It answers with the verdict, which needs no round trip
 // through the watch.
 func (o *operator) Register(ctx context.Context, r api.Registration) (registry.VTEP, error) {
-	entry := cilium.Registration{IP: r.IP.String(), Since: time.Now().UTC().Truncate(time.Second)}
+	entry := registered.Entry{IP: r.IP.String(), Since: time.Now().UTC().Truncate(time.Second)}
 	for _, p := range r.PodCIDRs {
 		entry.PodCIDRs = append(entry.PodCIDRs, p.String())
 	}
 	call, cancel := context.WithTimeout(ctx, operatorTimeout)
 	defer cancel()
-	all, err := o.client.Register(call, r.Name, entry)
+	all, err := o.store.Register(call, r.Name, entry)
 	if err != nil {
 		return registry.VTEP{}, err
 	}
-	name := cilium.RegisteredName + r.Name
+	name := registered.Prefix + r.Name
 	var v registry.VTEP
 	var known bool
 	if err := o.do(ctx, func(ctx context.Context) {
@@ -70,7 +78,7 @@ func (o *operator) Register(ctx context.Context, r api.Registration) (registry.V
 func (o *operator) Deregister(ctx context.Context, name string) error {
 	call, cancel := context.WithTimeout(ctx, operatorTimeout)
 	defer cancel()
-	left, err := o.client.Deregister(call, name)
+	left, err := o.store.Deregister(call, name)
 	if err != nil {
 		return err
 	}
@@ -85,34 +93,17 @@ func (o *operator) Publication(ctx context.Context) (p api.Publication, err erro
 
 // register takes all registered VTEPs, as a watch or the answer to a call tells them,
 // whichever comes first.
-func (l *loop) register(ctx context.Context, all cilium.Registered) {
-	if older(all.Version, l.registered) {
+func (l *loop) register(ctx context.Context, all registered.All) {
+	if older(all.Version, l.registrations) {
 		return
 	}
 	if all.Version != "" {
-		l.registered = all.Version
+		l.registrations = all.Version
 	}
 	ctx, span := l.tracer.Start(ctx, "vtep.change")
 	defer span.End()
 	l.known[registry.Registered] = true
 	l.tellAll(ctx, l.registry.Reset(registry.Registered, all.Nodes))
-}
-
-// seeRegistered takes an event of the one ConfigMap.
-func (l *loop) seeRegistered(ctx context.Context, e cilium.Event[cilium.Registered]) {
-	switch {
-	case e.Whole:
-		all := cilium.Registered{Version: e.Version}
-		if len(e.Snapshot) > 0 {
-			all = e.Snapshot[0]
-		}
-		l.register(ctx, all)
-		l.ready.synced(registered)
-	case e.Deleted:
-		l.register(ctx, cilium.Registered{Version: e.Value.Version})
-	default:
-		l.register(ctx, e.Value)
-	}
 }
 
 // publication is what is known of Cilium's side.

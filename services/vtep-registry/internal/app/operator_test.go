@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/apiservertest"
 	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/libs/etcdtest"
 	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/floating"
@@ -129,6 +131,51 @@ func TestRegister(t *testing.T) {
 	}
 	ask = again.operators()
 	wantCode(codes.Unavailable, func() error { _, err := register("printer", "192.168.7.1", "100.64.7.0/24"); return err })
+}
+
+// With --etcd-endpoints the same is in etcd, and nothing of it at the API server. While etcd is
+// away what is known stays.
+func TestRegisterInEtcd(t *testing.T) {
+	server := apiservertest.Start(t)
+	cluster := etcdtest.Start(t, etcdtest.Options{})
+	admin := administrator(t, server)
+	admin.node("a", "192.168.1.1", "100.64.1.0/24")
+	cert, key := cluster.Authority.Issue(t, "registry")
+	flags := []string{"--etcd-endpoints=" + strings.Join(cluster.Endpoints(), ","), "--etcd-ca=" + cluster.Authority.File, "--etcd-cert=" + cert, "--etcd-key=" + key}
+	one, two := start(t, server, "gw-a", "10.0.1.10", flags...), start(t, server, "gw-b", "10.0.1.11", flags...)
+	s := two.subscribe()
+	s.want("snapshot of 1")
+	ask := one.operators()
+	register := func(name, ip, cidr string) error {
+		_, err := ask.RegisterVtep(t.Context(), &vtepsv1.RegisterVtepRequest{Name: name, Ip: ip, PodCidrs: []string{cidr}})
+		return err
+	}
+	one.awaitHTTP("/readyz", "200 ok")
+	if err := register("printer", "192.168.7.1", "100.64.7.0/24"); err != nil {
+		t.Fatal(err)
+	}
+	s.want("admitted registered/printer 192.168.7.1 100.64.7.0/24")
+	if _, err := admin.system("configmaps").Get(t.Context(), "hybrid-gateway-vteps", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("there is a ConfigMap, or %v", err)
+	}
+	if err := cluster.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := ask.DeregisterVtep(ctx, &vtepsv1.DeregisterVtepRequest{Name: "printer"}); err == nil {
+		t.Error("deregistered without etcd")
+	}
+	admin.node("b", "192.168.1.2", "100.64.2.0/24")
+	s.want("admitted b 192.168.1.2 100.64.2.0/24")
+	if !known(t, ask, "registered/printer") {
+		t.Error("what was registered went with etcd")
+	}
+	if err := cluster.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { return register("late", "192.168.7.2", "100.64.8.0/24") })
+	s.want("admitted registered/late 192.168.7.2 100.64.8.0/24")
 }
 
 // known tells whether a snapshot of the stream names a VTEP.

@@ -12,8 +12,8 @@ import (
 const (
 	nodes   = "ciliumnodes"
 	configs = "ciliumvtepconfigs"
-	// registered are VTEPs that are no nodes.
-	registered = "registered VTEPs"
+	// registrations are VTEPs that are no nodes.
+	registrations = "registered VTEPs"
 	// definitions tell how configs are spelled; nodeReports is what agents say of them.
 	definitions = "customresourcedefinitions"
 	nodeReports = "ciliumvtepnodeconfigs"
@@ -37,7 +37,7 @@ type readiness struct {
 
 // newReadiness is of the mode in which configs are needed, or of the other.
 func newReadiness(log *slog.Logger, m *metrics, serving func(bool), floating bool) *readiness {
-	missing := map[string]error{nodes: errStarting, registered: errStarting}
+	missing := map[string]error{nodes: errStarting, registrations: errUnread}
 	if !floating {
 		missing[configs], missing[definitions] = errStarting, nil
 	}
@@ -57,7 +57,7 @@ func (r *readiness) check() error {
 	if r.memory {
 		return nil
 	}
-	return errors.Join(r.missing[nodes], r.missing[registered], r.missing[definitions], r.missing[configs])
+	return errors.Join(r.missing[nodes], r.missing[registrations], r.missing[definitions], r.missing[configs])
 }
 
 // synced says that the resource was listed.
@@ -91,7 +91,7 @@ func (r *readiness) reporter(resource string) func(error) {
 		if err == nil {
 			if r.failing[resource] != "" {
 				delete(r.failing, resource)
-				r.log.Info("the API server answers again", "resource", resource)
+				r.log.Info("it can be read again", "resource", resource)
 			}
 			return
 		}
@@ -101,7 +101,7 @@ func (r *readiness) reporter(resource string) func(error) {
 		}
 		if r.failing[resource] != err.Error() {
 			r.failing[resource] = err.Error()
-			r.log.Warn("the API server cannot be read; what is known stays, trying again", "resource", resource, telemetry.KeyError, err)
+			r.log.Warn("it cannot be read; what is known stays, trying again", "resource", resource, telemetry.KeyError, err)
 		}
 	}
 }

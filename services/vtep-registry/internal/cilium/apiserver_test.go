@@ -2,6 +2,7 @@ package cilium
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/apiservertest"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registered/registeredtest"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 )
 
@@ -350,4 +352,33 @@ func TestWrite(t *testing.T) {
 	if _, err := client.Write(ctx, target, bad); err == nil || errors.Is(err, ErrStale) {
 		t.Errorf("an object that the schema refuses: %v", err)
 	}
+}
+
+// Registered VTEPs in the ConfigMap, with no more permissions than the product's manifests give.
+func TestRegisteredContract(t *testing.T) {
+	server := apiservertest.Start(t)
+	admin := administrator(t, server)
+	maps := admin.dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: configMaps}).Namespace(namespace)
+	registeredtest.Run(t, registeredtest.Backend{
+		Open: func(t *testing.T) registeredtest.Store {
+			t.Helper()
+			client, err := NewClient(server.ServiceAccountKubeconfig(apiservertest.VTEPRegistry))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(client.Close)
+			return client.ConfigMap(slog.New(slog.DiscardHandler))
+		},
+		Write: func(t *testing.T, name, text string) {
+			t.Helper()
+			body, err := json.Marshal(map[string]any{"data": map[string]string{name: text}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := maps.Patch(t.Context(), configMapName, types.MergePatchType, body, metav1.PatchOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Stop: server.Stop, Start: server.Start,
+	})
 }

@@ -82,23 +82,14 @@ func (c *Client) followDialect(ctx context.Context, d Dialect, w Configs) (stop 
 	inner.Events = events
 	tasks.Go(func() { _ = run(ctx, c, source{resource: vtepConfigs, path: d.path()}, d.parseConfig, inner) })
 	tasks.Go(func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case e := <-events:
-				if e.Deleted || !e.Whole {
-					e.Name = e.Value.Name // with its namespace
-				} else {
-					e.Dialect = d
-				}
-				select {
-				case <-ctx.Done():
-					return
-				case w.Events <- e:
-				}
+		relay(ctx, events, w.Events, func(e Event[publish.Object]) Event[publish.Object] {
+			if e.Whole {
+				e.Dialect = d
+			} else {
+				e.Name = e.Value.Name // with its namespace
 			}
-		}
+			return e
+		})
 	})
 	if d.Form == PerNode {
 		tasks.Go(func() {

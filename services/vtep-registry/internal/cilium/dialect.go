@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 )
 
 // Form is how a CiliumVTEPConfig's spec spells its endpoints.
@@ -164,7 +166,7 @@ func detect(spec json.RawMessage) (Dialect, error) {
 	}
 	if !best.Known() {
 		slices.Sort(served)
-		return Dialect{}, fmt.Errorf("the API server's %s (%s) has none of the forms that this program knows: update it", vtepConfigKind, clip(strings.Join(served, ", ")))
+		return Dialect{}, fmt.Errorf("the API server's %s (%s) has none of the forms that this program knows: update it", vtepConfigKind, registry.Clip(strings.Join(served, ", ")))
 	}
 	return best, nil
 }

@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 
-	"github.com/hybridgateway/gateway/libs/netaddr"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 )
@@ -24,13 +22,10 @@ const internalIP = "InternalIP"
 // parseNode reads a CiliumNode. What cannot be used becomes a flaw.
 func parseNode(o *object) registry.Node {
 	n := registry.Node{Name: o.Name, Created: o.CreationTimestamp.Time, UID: string(o.UID), Generation: o.Generation}
-	flaw := func(reason registry.Reason, format string, args ...any) {
-		n.Flaws = append(n.Flaws, registry.Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...)})
-	}
 	var spec nodeSpec
 	if len(o.Spec) > 0 {
 		if err := json.Unmarshal(o.Spec, &spec); err != nil {
-			flaw(registry.Malformed, "the object is no CiliumNode: %s", misfit(err))
+			n.Flaw(registry.Malformed, "the object is no CiliumNode: %s", misfit(err))
 			return n
 		}
 	}
@@ -40,12 +35,8 @@ func parseNode(o *object) registry.Node {
 			internal = append(internal, a.IP)
 		}
 	}
-	n.Address = parseAddress(internalIP, internal, flaw)
-	if len(spec.IPAM.PodCIDRs) > registry.MaxCIDRs {
-		flaw(registry.TooManyCIDRs, "%d pod networks are listed, more than %d", len(spec.IPAM.PodCIDRs), registry.MaxCIDRs)
-		return n
-	}
-	n.PodCIDRs = parseCIDRs(spec.IPAM.PodCIDRs, flaw)
+	n.ReadAddress(internalIP, internal)
+	n.ReadPodCIDRs(spec.IPAM.PodCIDRs)
 	return n
 }
 
@@ -63,57 +54,9 @@ type nodeSpec struct {
 // misfit says in the words of the object what a decoder says in those of Go.
 func misfit(err error) string {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Sprintf("a %s is in the place of %s", clip(wrong.Value), strings.TrimSuffix("spec."+wrong.Field, "."))
+		return fmt.Sprintf("a %s is in the place of %s", registry.Clip(wrong.Value), strings.TrimSuffix("spec."+wrong.Field, "."))
 	}
-	return clip(err.Error())
-}
-
-// parseAddress is the first IPv4 address of a node's InternalIPs, as it is for Cilium. what is
-// the name of the field.
-func parseAddress(what string, texts []string, flaw func(registry.Reason, string, ...any)) netip.Addr {
-	var bad error
-	for _, text := range texts {
-		a, err := netaddr.ParseIPv4(clip(text))
-		if err == nil {
-			return a
-		}
-		if v6, err := netip.ParseAddr(clip(text)); err == nil && !v6.Is4() {
-			continue
-		}
-		bad = err
-	}
-	switch {
-	case bad != nil:
-		flaw(registry.BadAddress, "the %s %s", what, bad)
-	case len(texts) > 0:
-		flaw(registry.NotIPv4, "its only %s is IPv6: %q", what, clip(texts[0]))
-	default:
-		flaw(registry.NoAddress, "the object names no %s", what)
-	}
-	return netip.Addr{}
-}
-
-// parseCIDRs are the IPv4 networks. IPv6 ones beside them are a dual-stack node's, and
-// none of our business.
-func parseCIDRs(texts []string, flaw func(registry.Reason, string, ...any)) []netip.Prefix {
-	var cidrs []netip.Prefix
-	ipv6 := 0
-	for _, text := range texts {
-		p, err := netaddr.ParseIPv4Prefix(clip(text))
-		if err == nil {
-			cidrs = append(cidrs, p)
-			continue
-		}
-		if v6, err := netip.ParsePrefix(clip(text)); err == nil && !v6.Addr().Is4() {
-			ipv6++
-			continue
-		}
-		flaw(registry.BadCIDR, "the pod network %s", err)
-	}
-	if ipv6 > 0 && ipv6 == len(texts) {
-		flaw(registry.NotIPv4, "all its pod networks are IPv6, the first is %q", clip(texts[0]))
-	}
-	return cidrs
+	return registry.Clip(err.Error())
 }
 
 // parseConfig reads a CiliumVTEPConfig of the dialect.
@@ -158,13 +101,13 @@ func parseReports(o *object, d Dialect, endpoints []publish.Endpoint) []publish.
 		// Said of all endpoints at once.
 		var reports []publish.Report
 		for _, e := range endpoints {
-			reports = append(reports, publish.Report{Endpoint: e.Name, Synced: status.Active, Time: clip(status.LastReconciledAt)})
+			reports = append(reports, publish.Report{Endpoint: e.Name, Synced: status.Active, Time: registry.Clip(status.LastReconciledAt)})
 		}
 		return reports
 	}
 	var reports []publish.Report
 	for _, e := range append(status.EndpointStatuses, status.VTEPEndpointStatuses...) {
-		reports = append(reports, publish.Report{Endpoint: clip(e.Name), Synced: e.Synced, Time: clip(e.LastSyncTime), Error: clip(e.Error)})
+		reports = append(reports, publish.Report{Endpoint: registry.Clip(e.Name), Synced: e.Synced, Time: registry.Clip(e.LastSyncTime), Error: registry.Clip(e.Error)})
 		if len(reports) == publish.MaxEndpoints {
 			break
 		}
@@ -213,14 +156,4 @@ type endpointStatus struct {
 	Synced       bool   `json:"synced"`
 	LastSyncTime string `json:"lastSyncTime"`
 	Error        string `json:"error"`
-}
-
-// clip bounds what is shown of a text from outside. No address or network is as long. It
-// stays valid UTF-8, as protobuf demands.
-func clip(s string) string {
-	const longest = 100
-	if len(s) <= longest {
-		return s
-	}
-	return strings.ToValidUTF8(s[:longest], "") + "…"
 }

@@ -28,7 +28,8 @@ type Config struct {
 	PrintCiliumConfig bool                 `name:"print-cilium-config" help:"Print what Cilium has to be set to with --vtep-mode=floating, and exit." env:"-"`
 	NodeSelector      string               `help:"Label selector of the CiliumNodes that are behind the gateway. Empty selects all." default:"eks.amazonaws.com/compute-type=hybrid" placeholder:"SELECTOR"`
 	VTEPConfigName    string               `name:"vtep-config-name" help:"Name of the CiliumVTEPConfig that the active gateway writes. When not given: the one that the served form documents, hybrid-gateway or eks-hybrid-gateway." placeholder:"NAME"`
-	Shard             string               `help:"Leadership shard whose holder is written into the CiliumVTEPConfig." default:"default" placeholder:"NAME"`
+	EtcdFlags
+	Shard string `help:"Leadership shard whose holder is written into the CiliumVTEPConfig." default:"default" placeholder:"NAME"`
 
 	// Want is what cilium-config has to say; in floating mode.
 	Want floating.Want `kong:"-"`
@@ -80,6 +81,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err := c.validateMode(); err != nil {
+		return err
+	}
+	if err := c.validateEtcd(); err != nil {
 		return err
 	}
 	if c.VTEPConfigName != "" && (len(c.VTEPConfigName) > 253 || !objectName().MatchString(c.VTEPConfigName)) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,28 @@ import (
 )
 
 var needed = []string{"--vpc-cidrs=10.0.0.0/16,10.1.0.0/16", "--pod-cidrs=100.64.0.0/10", "--node-cidrs=192.168.0.0/16"}
+
+func TestEtcd(t *testing.T) {
+	base := []string{"--vpc-cidrs=10.0.0.0/16", "--pod-cidrs=100.64.0.0/10", "--node-cidrs=192.168.0.0/16"}
+	all := []string{"--etcd-endpoints=https://10.0.0.5:2379,https://10.0.0.6:2379", "--etcd-ca=ca", "--etcd-cert=cert", "--etcd-key=key"}
+	c, err := app.Parse(slices.Concat(base, all), io.Discard)
+	if err != nil || len(c.EtcdEndpoints) != 2 || c.EtcdPrefix != "/hybrid-gateway" || c.EtcdFiles().Key != "key" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	for _, bad := range []struct {
+		args []string
+		want string
+	}{
+		{all[:3], "want --etcd-key too"},
+		{all[1:2], "--etcd-ca=ca: is only of use with --etcd-endpoints"},
+		{[]string{"--etcd-endpoints=http://10.0.0.5:2379"}, "want https://HOST:PORT"},
+		{append(slices.Clone(all), "--etcd-prefix=a/"), "--etcd-prefix"},
+	} {
+		if _, err := app.Parse(slices.Concat(base, bad.args), io.Discard); err == nil || !strings.Contains(err.Error(), bad.want) {
+			t.Errorf("%v: got %v", bad.args, err)
+		}
+	}
+}
 
 func TestFlags(t *testing.T) {
 	t.Setenv("HYBRID_GATEWAY_NODE_SELECTOR", "")

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/cluster"
+	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
 )
 
 // Ports of the etcd that holds the record. The API server's own has others.
@@ -15,11 +16,8 @@ const (
 	etcdPeersPort = 12380
 )
 
-// Base names of the certificates of etcd, and of election for it.
-const (
-	etcdCert       = "etcd"
-	etcdClientCert = "etcd-client"
-)
+// etcdCert is the base name of the certificate of etcd.
+const etcdCert = "etcd"
 
 // startEtcd starts the etcd that holds the record, beside the control plane.
 func (l *Lab) startEtcd(ctx context.Context) error {
@@ -48,6 +46,31 @@ func (l *Lab) startEtcd(ctx context.Context) error {
 	return err
 }
 
+// registryArgs are vtep-registry's flags about registered VTEPs: they are where the record
+// is.
+func (l *Lab) registryArgs() ([]string, error) {
+	if l.Options.Backend != Etcd {
+		return nil, nil
+	}
+	return l.etcdArgs(gateway.VtepRegistry)
+}
+
+// etcdArgs are a service's flags about etcd, for which it gets a certificate of its own.
+func (l *Lab) etcdArgs(service string) ([]string, error) {
+	client, err := l.CA.Client(service)
+	if err != nil {
+		return nil, err
+	}
+	name := "etcd-" + service
+	if err := client.Write(l.PKIDir(), name); err != nil {
+		return nil, err
+	}
+	return []string{
+		"--etcd-endpoints=" + l.etcd.Endpoint(), "--etcd-ca=" + l.CAFile(),
+		"--etcd-cert=" + filepath.Join(l.PKIDir(), name+".crt"), "--etcd-key=" + filepath.Join(l.PKIDir(), name+".key"),
+	}, nil
+}
+
 // recordArgs are election's flags about the record, and the certificate that they
 // name. The kubeconfig is given in any case.
 func (l *Lab) recordArgs() ([]string, error) {
@@ -55,17 +78,8 @@ func (l *Lab) recordArgs() ([]string, error) {
 	case Lease:
 		return []string{"--backend=" + string(Lease)}, nil
 	case Etcd:
-		client, err := l.CA.Client("election")
-		if err != nil {
-			return nil, err
-		}
-		if err := client.Write(l.PKIDir(), etcdClientCert); err != nil {
-			return nil, err
-		}
-		return []string{
-			"--backend=" + string(Etcd), "--etcd-endpoints=" + l.etcd.Endpoint(), "--etcd-ca=" + l.CAFile(),
-			"--etcd-cert=" + filepath.Join(l.PKIDir(), etcdClientCert+".crt"), "--etcd-key=" + filepath.Join(l.PKIDir(), etcdClientCert+".key"),
-		}, nil
+		args, err := l.etcdArgs(gateway.Election)
+		return append([]string{"--backend=" + string(Etcd)}, args...), err
 	default:
 		return nil, fmt.Errorf("the record cannot be in %q, only in %s or %s", l.Options.Backend, Lease, Etcd)
 	}

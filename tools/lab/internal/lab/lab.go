@@ -166,6 +166,11 @@ func (l *Lab) prepareGateways() error {
 	}
 	shards, registry := l.shardArgs()
 	election = append(election, shards...)
+	etcd, err := l.registryArgs()
+	if err != nil {
+		return err
+	}
+	registry = append(registry, etcd...)
 	for _, m := range l.World.Gateways() {
 		h, err := l.Host(m.Name)
 		if err != nil {
