@@ -2,10 +2,13 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/feed/wire"
@@ -20,6 +23,20 @@ import (
 type TunnelServer struct {
 	tunnelv1.UnimplementedTunnelServiceServer
 	Log *feed.Log[tunnel.State]
+	// Remove is [tunnel.Loop.Purge].
+	Remove func(context.Context) (left []string, err error)
+}
+
+// Purge implements TunnelService.
+func (s *TunnelServer) Purge(ctx context.Context, _ *tunnelv1.PurgeRequest) (*tunnelv1.PurgeResponse, error) {
+	left, err := s.Remove(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, status.FromContextError(ctx.Err()).Err()
+	case err != nil:
+		return nil, status.Error(codes.Unavailable, err.Error())
+	}
+	return &tunnelv1.PurgeResponse{Left: left}, nil
 }
 
 // Watch implements TunnelService.

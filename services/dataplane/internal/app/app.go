@@ -78,6 +78,7 @@ func Run(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return err
 	}
+	server.tunnel.Remove = loop.Purge
 
 	updates, changes := make(chan feed.Update[tunnel.Item], queue), make(chan plan.Change, queue)
 	skipped := func(key string, err error) {
@@ -125,7 +126,8 @@ func newLoop(c config.Config, node netip.Addr, device plan.Device, k *fastKernel
 // server is the gRPC server with the state that it and /readyz answer from.
 type server struct {
 	*daemon.Server
-	log *feed.Log[tunnel.State]
+	log    *feed.Log[tunnel.State]
+	tunnel *api.TunnelServer
 
 	mu   sync.Mutex
 	last tunnel.State
@@ -134,7 +136,8 @@ type server struct {
 func newServer() *server {
 	s := &server{Server: daemon.NewServer(), log: feed.NewLog[tunnel.State](history)}
 	s.last.Reason = "starting"
-	tunnelv1.RegisterTunnelServiceServer(s.Server, &api.TunnelServer{Log: s.log})
+	s.tunnel = &api.TunnelServer{Log: s.log}
+	tunnelv1.RegisterTunnelServiceServer(s.Server, s.tunnel)
 	return s
 }
 

@@ -30,7 +30,7 @@ type fastKernel struct {
 	attached atomic.Bool
 }
 
-// fastPlace is what the fast path is to be attached for.
+// fastPlace is what the fast path is to be attached for. The zero place is none.
 type fastPlace struct {
 	nic string
 	df  bool
@@ -68,16 +68,21 @@ func (f *fastKernel) Close() {
 	}
 }
 
-// Dump is the kernel's. It tells Run where the tunnel is. It is not safe for concurrent use.
+// Dump is the kernel's. It tells Run where the tunnel is, or that there is none. It is not safe for concurrent use.
 func (f *fastKernel) Dump() (plan.Actual, error) {
 	a, err := f.Kernel.Dump()
-	if err == nil && f.path != nil && a.Host.NIC != nil && a.Link != nil && a.Link.Kind == "vxlan" {
-		select {
-		case <-f.wanted: // older
-		default:
-		}
-		f.wanted <- fastPlace{nic: a.Host.NIC.Name, df: a.Link.DF == plan.DFSet}
+	var place fastPlace
+	switch {
+	case err != nil, f.path == nil, a.Link != nil && (a.Host.NIC == nil || a.Link.Kind != "vxlan"):
+		return a, err
+	case a.Link != nil:
+		place = fastPlace{nic: a.Host.NIC.Name, df: a.Link.DF == plan.DFSet}
 	}
+	select {
+	case <-f.wanted: // older
+	default:
+	}
+	f.wanted <- place
 	return a, err
 }
 
@@ -94,7 +99,12 @@ func (f *fastKernel) Run(ctx context.Context) error {
 }
 
 func (f *fastKernel) follow(place fastPlace) {
-	err := f.path.Attach(place.nic, place.df)
+	var err error
+	if place == (fastPlace{}) {
+		err = f.path.Detach()
+	} else {
+		err = f.path.Attach(place.nic, place.df)
+	}
 	if f.path.Attached() != f.attached.Load() {
 		f.attached.Store(f.path.Attached())
 		f.log.Info("fast path", "attached", f.path.Attached(), "interface", place.nic)

@@ -117,7 +117,7 @@ func explain(err error) error {
 // applyEntries carries out FDB, neighbour and route operations in batches.
 func (k *Kernel) applyEntries(ops []plan.Op) []plan.Failure {
 	l, err := k.device()
-	if err != nil {
+	if err != nil && !(errors.Is(err, unix.ENODEV) && !slices.ContainsFunc(ops, k.needsDevice)) {
 		return []plan.Failure{{Op: ops[0], Err: err}}
 	}
 	requests := make([]*message, len(ops))
@@ -135,6 +135,12 @@ func (k *Kernel) applyEntries(ops []plan.Op) []plan.Failure {
 		failures = append(failures, plan.Failure{Op: ops[0], Err: fmt.Errorf("and up to %d more, none of which may have been carried out: %w", len(ops)-1, err)})
 	}
 	return failures
+}
+
+// needsDevice tells whether an operation on an entry makes no sense without our device: all do but the removal of a route elsewhere.
+func (k *Kernel) needsDevice(op plan.Op) bool {
+	o, ok := op.(plan.DeleteRoute)
+	return !ok || o.Route.Dev == k.config.Device
 }
 
 func (k *Kernel) entryRequest(index int32, op plan.Op) *message {

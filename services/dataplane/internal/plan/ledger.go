@@ -12,6 +12,8 @@ type Ledger struct {
 	actual   Actual
 	underlay []netip.Prefix // of actual
 
+	retired bool // see Retire
+
 	all   bool                     // the next plan compares everything
 	due   *scope                   // else what it compares
 	found map[netip.Prefix]Finding // by pod network: what the last plan that compared it found
@@ -63,6 +65,9 @@ func (l *Ledger) SetComplete(complete bool) {
 // Plan returns what [Target.Plan] returns, but compares only what has changed since the last plan, where that is enough. The caller
 // carries out the operations and then calls Applied, or See when not all of them succeeded.
 func (l *Ledger) Plan() Result {
+	if l.retired {
+		return Result{Ops: planRetired(l.actual)}
+	}
 	t := l.target
 	r := Result{Findings: append(t.findings(), t.blocking(l.actual)...)}
 	if r.Blocked() != nil {

@@ -61,10 +61,13 @@ type Loop struct {
 	list   list
 	settle *time.Timer // runs while the list settles
 	ledger *plan.Ledger
-	stale  bool // the ledger's picture of the kernel must be read anew
+	purges chan chan purged
+	ended  chan struct{} // closed when Run has ended
+	stale  bool          // the ledger's picture of the kernel must be read anew
 	// What the last attempt found: reasons why the tunnel does not work, and what else is wrong.
 	blocked   []string
 	problems  map[string]bool
+	failures  []plan.Failure
 	dumpFails int
 
 	state     State
@@ -77,13 +80,14 @@ type Loop struct {
 
 // NewLoop makes a loop.
 func NewLoop(c Config) *Loop {
-	return &Loop{Config: c, list: list{items: map[string]Item{}}, stale: true, problems: map[string]bool{}, retry: retryFirst,
+	return &Loop{Config: c, list: list{items: map[string]Item{}}, stale: true, problems: map[string]bool{}, retry: retryFirst, purges: make(chan chan purged), ended: make(chan struct{}),
 		ledger: plan.NewLedger(plan.Desired{Device: c.Device, UnderlayMTU: c.UnderlayMTU, Carry: c.Carry, Source: c.Source,
 			OuterDF: c.OuterDF, ClampMSS: c.ClampMSS, Guard: c.Guard})}
 }
 
 // Run works until ctx ends; the error is ctx's. It programs the device at once, and VTEPs as updates tell them.
 func (l *Loop) Run(ctx context.Context, updates <-chan feed.Update[Item], changes <-chan plan.Change) error {
+	defer close(l.ended)
 	l.check = time.NewTimer(0)
 	defer l.check.Stop()
 	l.settle = time.NewTimer(settleTime)
@@ -100,6 +104,8 @@ func (l *Loop) Run(ctx context.Context, updates <-chan feed.Update[Item], change
 			l.onUpdates(ctx, u, updates)
 		case c := <-changes:
 			l.onChanges(c, changes)
+		case done := <-l.purges:
+			done <- l.purge(ctx)
 		case <-l.check.C:
 			l.reconcile(ctx, "check")
 		case <-l.settle.C:
@@ -194,6 +200,7 @@ func (l *Loop) reconcile(ctx context.Context, cause string) {
 		ctx, failures = l.apply(ctx, start, cause, r.Ops)
 	}
 	l.ledger.Applied(r.Ops)
+	l.failures = failures
 	l.judge(r, failures)
 	if len(failures) == 0 {
 		l.retry = retryFirst

@@ -105,6 +105,8 @@ func (l *Loop) currentState() State {
 		s.Counters = c
 	}
 	switch {
+	case l.ledger.Retired():
+		s.Reason = "purged: what is the gateway's is removed from this node, and made again when the dataplane is started again"
 	case len(l.blocked) > 0:
 		s.Reason = strings.Join(l.blocked, "; ")
 	case link == nil || !link.Up:

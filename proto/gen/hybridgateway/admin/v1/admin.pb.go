@@ -522,6 +522,96 @@ func (x *PurgeRoutesResponse) GetLeft() []string {
 	return nil
 }
 
+type PurgeTunnelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// force has the tunnel removed though this gateway leads: nobody carries the traffic then.
+	Force         bool `protobuf:"varint,1,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeTunnelRequest) Reset() {
+	*x = PurgeTunnelRequest{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeTunnelRequest) ProtoMessage() {}
+
+func (x *PurgeTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeTunnelRequest.ProtoReflect.Descriptor instead.
+func (*PurgeTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PurgeTunnelRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type PurgeTunnelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// left names what could not be removed, with the reason; it is tried further.
+	Left          []string `protobuf:"bytes,1,rep,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeTunnelResponse) Reset() {
+	*x = PurgeTunnelResponse{}
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeTunnelResponse) ProtoMessage() {}
+
+func (x *PurgeTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeTunnelResponse.ProtoReflect.Descriptor instead.
+func (*PurgeTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PurgeTunnelResponse) GetLeft() []string {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
 type GetIamPolicyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -530,7 +620,7 @@ type GetIamPolicyRequest struct {
 
 func (x *GetIamPolicyRequest) Reset() {
 	*x = GetIamPolicyRequest{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +632,7 @@ func (x *GetIamPolicyRequest) String() string {
 func (*GetIamPolicyRequest) ProtoMessage() {}
 
 func (x *GetIamPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +645,7 @@ func (x *GetIamPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIamPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetIamPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 type GetIamPolicyResponse struct {
@@ -569,7 +659,7 @@ type GetIamPolicyResponse struct {
 
 func (x *GetIamPolicyResponse) Reset() {
 	*x = GetIamPolicyResponse{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +671,7 @@ func (x *GetIamPolicyResponse) String() string {
 func (*GetIamPolicyResponse) ProtoMessage() {}
 
 func (x *GetIamPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +684,7 @@ func (x *GetIamPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIamPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetIamPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetIamPolicyResponse) GetDocument() string {
@@ -618,7 +708,7 @@ type RegisterVtepRequest struct {
 
 func (x *RegisterVtepRequest) Reset() {
 	*x = RegisterVtepRequest{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +720,7 @@ func (x *RegisterVtepRequest) String() string {
 func (*RegisterVtepRequest) ProtoMessage() {}
 
 func (x *RegisterVtepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +733,7 @@ func (x *RegisterVtepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterVtepRequest.ProtoReflect.Descriptor instead.
 func (*RegisterVtepRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RegisterVtepRequest) GetName() string {
@@ -677,7 +767,7 @@ type RegisterVtepResponse struct {
 
 func (x *RegisterVtepResponse) Reset() {
 	*x = RegisterVtepResponse{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +779,7 @@ func (x *RegisterVtepResponse) String() string {
 func (*RegisterVtepResponse) ProtoMessage() {}
 
 func (x *RegisterVtepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +792,7 @@ func (x *RegisterVtepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterVtepResponse.ProtoReflect.Descriptor instead.
 func (*RegisterVtepResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RegisterVtepResponse) GetVtep() *v11.Vtep {
@@ -721,7 +811,7 @@ type DeregisterVtepRequest struct {
 
 func (x *DeregisterVtepRequest) Reset() {
 	*x = DeregisterVtepRequest{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +823,7 @@ func (x *DeregisterVtepRequest) String() string {
 func (*DeregisterVtepRequest) ProtoMessage() {}
 
 func (x *DeregisterVtepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +836,7 @@ func (x *DeregisterVtepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterVtepRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterVtepRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeregisterVtepRequest) GetName() string {
@@ -764,7 +854,7 @@ type DeregisterVtepResponse struct {
 
 func (x *DeregisterVtepResponse) Reset() {
 	*x = DeregisterVtepResponse{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +866,7 @@ func (x *DeregisterVtepResponse) String() string {
 func (*DeregisterVtepResponse) ProtoMessage() {}
 
 func (x *DeregisterVtepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +879,7 @@ func (x *DeregisterVtepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterVtepResponse.ProtoReflect.Descriptor instead.
 func (*DeregisterVtepResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 type GetPublicationRequest struct {
@@ -800,7 +890,7 @@ type GetPublicationRequest struct {
 
 func (x *GetPublicationRequest) Reset() {
 	*x = GetPublicationRequest{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +902,7 @@ func (x *GetPublicationRequest) String() string {
 func (*GetPublicationRequest) ProtoMessage() {}
 
 func (x *GetPublicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +915,7 @@ func (x *GetPublicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPublicationRequest.ProtoReflect.Descriptor instead.
 func (*GetPublicationRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 type GetPublicationResponse struct {
@@ -838,7 +928,7 @@ type GetPublicationResponse struct {
 
 func (x *GetPublicationResponse) Reset() {
 	*x = GetPublicationResponse{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +940,7 @@ func (x *GetPublicationResponse) String() string {
 func (*GetPublicationResponse) ProtoMessage() {}
 
 func (x *GetPublicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +953,7 @@ func (x *GetPublicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPublicationResponse.ProtoReflect.Descriptor instead.
 func (*GetPublicationResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetPublicationResponse) GetPublication() *v11.GetPublicationResponse {
@@ -896,7 +986,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +998,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1011,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Status) GetGatewayId() string {
@@ -1010,7 +1100,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1112,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1125,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ShardStatus) GetLeadership() *v1.Leadership {
@@ -1078,7 +1168,7 @@ type PeerStatus struct {
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1180,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1193,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PeerStatus) GetPeer() *v1.Peer {
@@ -1139,7 +1229,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1241,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_hybridgateway_admin_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1254,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_hybridgateway_admin_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ServiceStatus) GetName() string {
@@ -1229,7 +1319,11 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\x12PurgeRoutesRequest\";\n" +
 	"\x13PurgeRoutesResponse\x12\x10\n" +
 	"\x03led\x18\x01 \x01(\bR\x03led\x12\x12\n" +
-	"\x04left\x18\x02 \x03(\tR\x04left\"\x15\n" +
+	"\x04left\x18\x02 \x03(\tR\x04left\"*\n" +
+	"\x12PurgeTunnelRequest\x12\x14\n" +
+	"\x05force\x18\x01 \x01(\bR\x05force\")\n" +
+	"\x13PurgeTunnelResponse\x12\x12\n" +
+	"\x04left\x18\x01 \x03(\tR\x04left\"\x15\n" +
 	"\x13GetIamPolicyRequest\"2\n" +
 	"\x14GetIamPolicyResponse\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\"V\n" +
@@ -1274,14 +1368,15 @@ const file_hybridgateway_admin_v1_admin_proto_rawDesc = "" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x04R\brevision2\xdc\a\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision2\xc4\b\n" +
 	"\fAdminService\x12`\n" +
 	"\tGetStatus\x12(.hybridgateway.admin.v1.GetStatusRequest\x1a).hybridgateway.admin.v1.GetStatusResponse\x12h\n" +
 	"\vWatchStatus\x12*.hybridgateway.admin.v1.WatchStatusRequest\x1a+.hybridgateway.admin.v1.WatchStatusResponse0\x01\x12{\n" +
 	"\x12TransferLeadership\x121.hybridgateway.admin.v1.TransferLeadershipRequest\x1a2.hybridgateway.admin.v1.TransferLeadershipResponse\x12c\n" +
 	"\n" +
 	"AdoptRoute\x12).hybridgateway.admin.v1.AdoptRouteRequest\x1a*.hybridgateway.admin.v1.AdoptRouteResponse\x12f\n" +
-	"\vPurgeRoutes\x12*.hybridgateway.admin.v1.PurgeRoutesRequest\x1a+.hybridgateway.admin.v1.PurgeRoutesResponse\x12i\n" +
+	"\vPurgeRoutes\x12*.hybridgateway.admin.v1.PurgeRoutesRequest\x1a+.hybridgateway.admin.v1.PurgeRoutesResponse\x12f\n" +
+	"\vPurgeTunnel\x12*.hybridgateway.admin.v1.PurgeTunnelRequest\x1a+.hybridgateway.admin.v1.PurgeTunnelResponse\x12i\n" +
 	"\fGetIamPolicy\x12+.hybridgateway.admin.v1.GetIamPolicyRequest\x1a,.hybridgateway.admin.v1.GetIamPolicyResponse\x12i\n" +
 	"\fRegisterVtep\x12+.hybridgateway.admin.v1.RegisterVtepRequest\x1a,.hybridgateway.admin.v1.RegisterVtepResponse\x12o\n" +
 	"\x0eDeregisterVtep\x12-.hybridgateway.admin.v1.DeregisterVtepRequest\x1a..hybridgateway.admin.v1.DeregisterVtepResponse\x12o\n" +
@@ -1301,7 +1396,7 @@ func file_hybridgateway_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_admin_v1_admin_proto_rawDescData
 }
 
-var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_hybridgateway_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_hybridgateway_admin_v1_admin_proto_goTypes = []any{
 	(*Forwarding)(nil),                 // 0: hybridgateway.admin.v1.Forwarding
 	(*GetStatusRequest)(nil),           // 1: hybridgateway.admin.v1.GetStatusRequest
@@ -1314,70 +1409,74 @@ var file_hybridgateway_admin_v1_admin_proto_goTypes = []any{
 	(*AdoptRouteResponse)(nil),         // 8: hybridgateway.admin.v1.AdoptRouteResponse
 	(*PurgeRoutesRequest)(nil),         // 9: hybridgateway.admin.v1.PurgeRoutesRequest
 	(*PurgeRoutesResponse)(nil),        // 10: hybridgateway.admin.v1.PurgeRoutesResponse
-	(*GetIamPolicyRequest)(nil),        // 11: hybridgateway.admin.v1.GetIamPolicyRequest
-	(*GetIamPolicyResponse)(nil),       // 12: hybridgateway.admin.v1.GetIamPolicyResponse
-	(*RegisterVtepRequest)(nil),        // 13: hybridgateway.admin.v1.RegisterVtepRequest
-	(*RegisterVtepResponse)(nil),       // 14: hybridgateway.admin.v1.RegisterVtepResponse
-	(*DeregisterVtepRequest)(nil),      // 15: hybridgateway.admin.v1.DeregisterVtepRequest
-	(*DeregisterVtepResponse)(nil),     // 16: hybridgateway.admin.v1.DeregisterVtepResponse
-	(*GetPublicationRequest)(nil),      // 17: hybridgateway.admin.v1.GetPublicationRequest
-	(*GetPublicationResponse)(nil),     // 18: hybridgateway.admin.v1.GetPublicationResponse
-	(*Status)(nil),                     // 19: hybridgateway.admin.v1.Status
-	(*ShardStatus)(nil),                // 20: hybridgateway.admin.v1.ShardStatus
-	(*PeerStatus)(nil),                 // 21: hybridgateway.admin.v1.PeerStatus
-	(*ServiceStatus)(nil),              // 22: hybridgateway.admin.v1.ServiceStatus
-	(*v1.Gateway)(nil),                 // 23: hybridgateway.leadership.v1.Gateway
-	(*v11.Vtep)(nil),                   // 24: hybridgateway.vteps.v1.Vtep
-	(*v11.GetPublicationResponse)(nil), // 25: hybridgateway.vteps.v1.GetPublicationResponse
-	(*timestamppb.Timestamp)(nil),      // 26: google.protobuf.Timestamp
-	(*v12.Tunnel)(nil),                 // 27: hybridgateway.tunnel.v1.Tunnel
-	(*v13.Route)(nil),                  // 28: hybridgateway.routes.v1.Route
-	(*v13.Interface)(nil),              // 29: hybridgateway.routes.v1.Interface
-	(*v13.Permission)(nil),             // 30: hybridgateway.routes.v1.Permission
-	(*v1.Leadership)(nil),              // 31: hybridgateway.leadership.v1.Leadership
-	(*durationpb.Duration)(nil),        // 32: google.protobuf.Duration
-	(*v1.Peer)(nil),                    // 33: hybridgateway.leadership.v1.Peer
+	(*PurgeTunnelRequest)(nil),         // 11: hybridgateway.admin.v1.PurgeTunnelRequest
+	(*PurgeTunnelResponse)(nil),        // 12: hybridgateway.admin.v1.PurgeTunnelResponse
+	(*GetIamPolicyRequest)(nil),        // 13: hybridgateway.admin.v1.GetIamPolicyRequest
+	(*GetIamPolicyResponse)(nil),       // 14: hybridgateway.admin.v1.GetIamPolicyResponse
+	(*RegisterVtepRequest)(nil),        // 15: hybridgateway.admin.v1.RegisterVtepRequest
+	(*RegisterVtepResponse)(nil),       // 16: hybridgateway.admin.v1.RegisterVtepResponse
+	(*DeregisterVtepRequest)(nil),      // 17: hybridgateway.admin.v1.DeregisterVtepRequest
+	(*DeregisterVtepResponse)(nil),     // 18: hybridgateway.admin.v1.DeregisterVtepResponse
+	(*GetPublicationRequest)(nil),      // 19: hybridgateway.admin.v1.GetPublicationRequest
+	(*GetPublicationResponse)(nil),     // 20: hybridgateway.admin.v1.GetPublicationResponse
+	(*Status)(nil),                     // 21: hybridgateway.admin.v1.Status
+	(*ShardStatus)(nil),                // 22: hybridgateway.admin.v1.ShardStatus
+	(*PeerStatus)(nil),                 // 23: hybridgateway.admin.v1.PeerStatus
+	(*ServiceStatus)(nil),              // 24: hybridgateway.admin.v1.ServiceStatus
+	(*v1.Gateway)(nil),                 // 25: hybridgateway.leadership.v1.Gateway
+	(*v11.Vtep)(nil),                   // 26: hybridgateway.vteps.v1.Vtep
+	(*v11.GetPublicationResponse)(nil), // 27: hybridgateway.vteps.v1.GetPublicationResponse
+	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
+	(*v12.Tunnel)(nil),                 // 29: hybridgateway.tunnel.v1.Tunnel
+	(*v13.Route)(nil),                  // 30: hybridgateway.routes.v1.Route
+	(*v13.Interface)(nil),              // 31: hybridgateway.routes.v1.Interface
+	(*v13.Permission)(nil),             // 32: hybridgateway.routes.v1.Permission
+	(*v1.Leadership)(nil),              // 33: hybridgateway.leadership.v1.Leadership
+	(*durationpb.Duration)(nil),        // 34: google.protobuf.Duration
+	(*v1.Peer)(nil),                    // 35: hybridgateway.leadership.v1.Peer
 }
 var file_hybridgateway_admin_v1_admin_proto_depIdxs = []int32{
-	19, // 0: hybridgateway.admin.v1.GetStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
-	19, // 1: hybridgateway.admin.v1.WatchStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
-	23, // 2: hybridgateway.admin.v1.TransferLeadershipResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
-	24, // 3: hybridgateway.admin.v1.RegisterVtepResponse.vtep:type_name -> hybridgateway.vteps.v1.Vtep
-	25, // 4: hybridgateway.admin.v1.GetPublicationResponse.publication:type_name -> hybridgateway.vteps.v1.GetPublicationResponse
-	26, // 5: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
-	22, // 6: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
-	20, // 7: hybridgateway.admin.v1.Status.shards:type_name -> hybridgateway.admin.v1.ShardStatus
-	27, // 8: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
-	24, // 9: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
-	28, // 10: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
-	29, // 11: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
-	30, // 12: hybridgateway.admin.v1.Status.missing_permissions:type_name -> hybridgateway.routes.v1.Permission
-	31, // 13: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
-	32, // 14: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
-	21, // 15: hybridgateway.admin.v1.ShardStatus.peers:type_name -> hybridgateway.admin.v1.PeerStatus
-	33, // 16: hybridgateway.admin.v1.PeerStatus.peer:type_name -> hybridgateway.leadership.v1.Peer
-	26, // 17: hybridgateway.admin.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
-	26, // 18: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
+	21, // 0: hybridgateway.admin.v1.GetStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
+	21, // 1: hybridgateway.admin.v1.WatchStatusResponse.status:type_name -> hybridgateway.admin.v1.Status
+	25, // 2: hybridgateway.admin.v1.TransferLeadershipResponse.holder:type_name -> hybridgateway.leadership.v1.Gateway
+	26, // 3: hybridgateway.admin.v1.RegisterVtepResponse.vtep:type_name -> hybridgateway.vteps.v1.Vtep
+	27, // 4: hybridgateway.admin.v1.GetPublicationResponse.publication:type_name -> hybridgateway.vteps.v1.GetPublicationResponse
+	28, // 5: hybridgateway.admin.v1.Status.time:type_name -> google.protobuf.Timestamp
+	24, // 6: hybridgateway.admin.v1.Status.services:type_name -> hybridgateway.admin.v1.ServiceStatus
+	22, // 7: hybridgateway.admin.v1.Status.shards:type_name -> hybridgateway.admin.v1.ShardStatus
+	29, // 8: hybridgateway.admin.v1.Status.tunnels:type_name -> hybridgateway.tunnel.v1.Tunnel
+	26, // 9: hybridgateway.admin.v1.Status.vteps:type_name -> hybridgateway.vteps.v1.Vtep
+	30, // 10: hybridgateway.admin.v1.Status.routes:type_name -> hybridgateway.routes.v1.Route
+	31, // 11: hybridgateway.admin.v1.Status.own_interface:type_name -> hybridgateway.routes.v1.Interface
+	32, // 12: hybridgateway.admin.v1.Status.missing_permissions:type_name -> hybridgateway.routes.v1.Permission
+	33, // 13: hybridgateway.admin.v1.ShardStatus.leadership:type_name -> hybridgateway.leadership.v1.Leadership
+	34, // 14: hybridgateway.admin.v1.ShardStatus.valid_for:type_name -> google.protobuf.Duration
+	23, // 15: hybridgateway.admin.v1.ShardStatus.peers:type_name -> hybridgateway.admin.v1.PeerStatus
+	35, // 16: hybridgateway.admin.v1.PeerStatus.peer:type_name -> hybridgateway.leadership.v1.Peer
+	28, // 17: hybridgateway.admin.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	28, // 18: hybridgateway.admin.v1.ServiceStatus.since:type_name -> google.protobuf.Timestamp
 	1,  // 19: hybridgateway.admin.v1.AdminService.GetStatus:input_type -> hybridgateway.admin.v1.GetStatusRequest
 	3,  // 20: hybridgateway.admin.v1.AdminService.WatchStatus:input_type -> hybridgateway.admin.v1.WatchStatusRequest
 	5,  // 21: hybridgateway.admin.v1.AdminService.TransferLeadership:input_type -> hybridgateway.admin.v1.TransferLeadershipRequest
 	7,  // 22: hybridgateway.admin.v1.AdminService.AdoptRoute:input_type -> hybridgateway.admin.v1.AdoptRouteRequest
 	9,  // 23: hybridgateway.admin.v1.AdminService.PurgeRoutes:input_type -> hybridgateway.admin.v1.PurgeRoutesRequest
-	11, // 24: hybridgateway.admin.v1.AdminService.GetIamPolicy:input_type -> hybridgateway.admin.v1.GetIamPolicyRequest
-	13, // 25: hybridgateway.admin.v1.AdminService.RegisterVtep:input_type -> hybridgateway.admin.v1.RegisterVtepRequest
-	15, // 26: hybridgateway.admin.v1.AdminService.DeregisterVtep:input_type -> hybridgateway.admin.v1.DeregisterVtepRequest
-	17, // 27: hybridgateway.admin.v1.AdminService.GetPublication:input_type -> hybridgateway.admin.v1.GetPublicationRequest
-	2,  // 28: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
-	4,  // 29: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
-	6,  // 30: hybridgateway.admin.v1.AdminService.TransferLeadership:output_type -> hybridgateway.admin.v1.TransferLeadershipResponse
-	8,  // 31: hybridgateway.admin.v1.AdminService.AdoptRoute:output_type -> hybridgateway.admin.v1.AdoptRouteResponse
-	10, // 32: hybridgateway.admin.v1.AdminService.PurgeRoutes:output_type -> hybridgateway.admin.v1.PurgeRoutesResponse
-	12, // 33: hybridgateway.admin.v1.AdminService.GetIamPolicy:output_type -> hybridgateway.admin.v1.GetIamPolicyResponse
-	14, // 34: hybridgateway.admin.v1.AdminService.RegisterVtep:output_type -> hybridgateway.admin.v1.RegisterVtepResponse
-	16, // 35: hybridgateway.admin.v1.AdminService.DeregisterVtep:output_type -> hybridgateway.admin.v1.DeregisterVtepResponse
-	18, // 36: hybridgateway.admin.v1.AdminService.GetPublication:output_type -> hybridgateway.admin.v1.GetPublicationResponse
-	28, // [28:37] is the sub-list for method output_type
-	19, // [19:28] is the sub-list for method input_type
+	11, // 24: hybridgateway.admin.v1.AdminService.PurgeTunnel:input_type -> hybridgateway.admin.v1.PurgeTunnelRequest
+	13, // 25: hybridgateway.admin.v1.AdminService.GetIamPolicy:input_type -> hybridgateway.admin.v1.GetIamPolicyRequest
+	15, // 26: hybridgateway.admin.v1.AdminService.RegisterVtep:input_type -> hybridgateway.admin.v1.RegisterVtepRequest
+	17, // 27: hybridgateway.admin.v1.AdminService.DeregisterVtep:input_type -> hybridgateway.admin.v1.DeregisterVtepRequest
+	19, // 28: hybridgateway.admin.v1.AdminService.GetPublication:input_type -> hybridgateway.admin.v1.GetPublicationRequest
+	2,  // 29: hybridgateway.admin.v1.AdminService.GetStatus:output_type -> hybridgateway.admin.v1.GetStatusResponse
+	4,  // 30: hybridgateway.admin.v1.AdminService.WatchStatus:output_type -> hybridgateway.admin.v1.WatchStatusResponse
+	6,  // 31: hybridgateway.admin.v1.AdminService.TransferLeadership:output_type -> hybridgateway.admin.v1.TransferLeadershipResponse
+	8,  // 32: hybridgateway.admin.v1.AdminService.AdoptRoute:output_type -> hybridgateway.admin.v1.AdoptRouteResponse
+	10, // 33: hybridgateway.admin.v1.AdminService.PurgeRoutes:output_type -> hybridgateway.admin.v1.PurgeRoutesResponse
+	12, // 34: hybridgateway.admin.v1.AdminService.PurgeTunnel:output_type -> hybridgateway.admin.v1.PurgeTunnelResponse
+	14, // 35: hybridgateway.admin.v1.AdminService.GetIamPolicy:output_type -> hybridgateway.admin.v1.GetIamPolicyResponse
+	16, // 36: hybridgateway.admin.v1.AdminService.RegisterVtep:output_type -> hybridgateway.admin.v1.RegisterVtepResponse
+	18, // 37: hybridgateway.admin.v1.AdminService.DeregisterVtep:output_type -> hybridgateway.admin.v1.DeregisterVtepResponse
+	20, // 38: hybridgateway.admin.v1.AdminService.GetPublication:output_type -> hybridgateway.admin.v1.GetPublicationResponse
+	29, // [29:39] is the sub-list for method output_type
+	19, // [19:29] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -1394,7 +1493,7 @@ func file_hybridgateway_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_admin_v1_admin_proto_rawDesc), len(file_hybridgateway_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	AdminService_TransferLeadership_FullMethodName = "/hybridgateway.admin.v1.AdminService/TransferLeadership"
 	AdminService_AdoptRoute_FullMethodName         = "/hybridgateway.admin.v1.AdminService/AdoptRoute"
 	AdminService_PurgeRoutes_FullMethodName        = "/hybridgateway.admin.v1.AdminService/PurgeRoutes"
+	AdminService_PurgeTunnel_FullMethodName        = "/hybridgateway.admin.v1.AdminService/PurgeTunnel"
 	AdminService_GetIamPolicy_FullMethodName       = "/hybridgateway.admin.v1.AdminService/GetIamPolicy"
 	AdminService_RegisterVtep_FullMethodName       = "/hybridgateway.admin.v1.AdminService/RegisterVtep"
 	AdminService_DeregisterVtep_FullMethodName     = "/hybridgateway.admin.v1.AdminService/DeregisterVtep"
@@ -58,6 +59,10 @@ type AdminServiceClient interface {
 	// PurgeRoutes retires this gateway's route-sync, for an uninstall: it writes no route until it
 	// is started again, and removes what the gateways own while it leads.
 	PurgeRoutes(ctx context.Context, in *PurgeRoutesRequest, opts ...grpc.CallOption) (*PurgeRoutesResponse, error)
+	// PurgeTunnel removes the gateway's tunnel from its node, which forwards nothing until its
+	// dataplane is started again. FAILED_PRECONDITION when this gateway leads a shard, or it is not known
+	// whether it does: its leadership is to be transferred first.
+	PurgeTunnel(ctx context.Context, in *PurgeTunnelRequest, opts ...grpc.CallOption) (*PurgeTunnelResponse, error)
 	// GetIamPolicy prints the least IAM policy with which this gateway can do what it is
 	// configured to. It only reads.
 	GetIamPolicy(ctx context.Context, in *GetIamPolicyRequest, opts ...grpc.CallOption) (*GetIamPolicyResponse, error)
@@ -138,6 +143,16 @@ func (c *adminServiceClient) PurgeRoutes(ctx context.Context, in *PurgeRoutesReq
 	return out, nil
 }
 
+func (c *adminServiceClient) PurgeTunnel(ctx context.Context, in *PurgeTunnelRequest, opts ...grpc.CallOption) (*PurgeTunnelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeTunnelResponse)
+	err := c.cc.Invoke(ctx, AdminService_PurgeTunnel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetIamPolicy(ctx context.Context, in *GetIamPolicyRequest, opts ...grpc.CallOption) (*GetIamPolicyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetIamPolicyResponse)
@@ -204,6 +219,10 @@ type AdminServiceServer interface {
 	// PurgeRoutes retires this gateway's route-sync, for an uninstall: it writes no route until it
 	// is started again, and removes what the gateways own while it leads.
 	PurgeRoutes(context.Context, *PurgeRoutesRequest) (*PurgeRoutesResponse, error)
+	// PurgeTunnel removes the gateway's tunnel from its node, which forwards nothing until its
+	// dataplane is started again. FAILED_PRECONDITION when this gateway leads a shard, or it is not known
+	// whether it does: its leadership is to be transferred first.
+	PurgeTunnel(context.Context, *PurgeTunnelRequest) (*PurgeTunnelResponse, error)
 	// GetIamPolicy prints the least IAM policy with which this gateway can do what it is
 	// configured to. It only reads.
 	GetIamPolicy(context.Context, *GetIamPolicyRequest) (*GetIamPolicyResponse, error)
@@ -239,6 +258,9 @@ func (UnimplementedAdminServiceServer) AdoptRoute(context.Context, *AdoptRouteRe
 }
 func (UnimplementedAdminServiceServer) PurgeRoutes(context.Context, *PurgeRoutesRequest) (*PurgeRoutesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PurgeRoutes not implemented")
+}
+func (UnimplementedAdminServiceServer) PurgeTunnel(context.Context, *PurgeTunnelRequest) (*PurgeTunnelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeTunnel not implemented")
 }
 func (UnimplementedAdminServiceServer) GetIamPolicy(context.Context, *GetIamPolicyRequest) (*GetIamPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetIamPolicy not implemented")
@@ -356,6 +378,24 @@ func _AdminService_PurgeRoutes_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_PurgeTunnel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeTunnelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PurgeTunnel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PurgeTunnel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PurgeTunnel(ctx, req.(*PurgeTunnelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetIamPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetIamPolicyRequest)
 	if err := dec(in); err != nil {
@@ -450,6 +490,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PurgeRoutes",
 			Handler:    _AdminService_PurgeRoutes_Handler,
+		},
+		{
+			MethodName: "PurgeTunnel",
+			Handler:    _AdminService_PurgeTunnel_Handler,
 		},
 		{
 			MethodName: "GetIamPolicy",

@@ -25,6 +25,87 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type PurgeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeRequest) Reset() {
+	*x = PurgeRequest{}
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeRequest) ProtoMessage() {}
+
+func (x *PurgeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeRequest.ProtoReflect.Descriptor instead.
+func (*PurgeRequest) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{0}
+}
+
+type PurgeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// left names what could not be removed, with the reason; it is tried further.
+	Left          []string `protobuf:"bytes,1,rep,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeResponse) Reset() {
+	*x = PurgeResponse{}
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeResponse) ProtoMessage() {}
+
+func (x *PurgeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeResponse.ProtoReflect.Descriptor instead.
+func (*PurgeResponse) Descriptor() ([]byte, []int) {
+	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PurgeResponse) GetLeft() []string {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// resume_from is the last position the subscriber has seen; empty for a snapshot.
@@ -35,7 +116,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[0]
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -47,7 +128,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[0]
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -60,7 +141,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{0}
+	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WatchRequest) GetResumeFrom() *v1.Position {
@@ -81,7 +162,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[1]
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -93,7 +174,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[1]
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -106,7 +187,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{1}
+	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WatchResponse) GetHeader() *v1.Header {
@@ -153,7 +234,7 @@ type Tunnel struct {
 
 func (x *Tunnel) Reset() {
 	*x = Tunnel{}
-	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[2]
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +246,7 @@ func (x *Tunnel) String() string {
 func (*Tunnel) ProtoMessage() {}
 
 func (x *Tunnel) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[2]
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +259,7 @@ func (x *Tunnel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tunnel.ProtoReflect.Descriptor instead.
 func (*Tunnel) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{2}
+	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Tunnel) GetDevice() string {
@@ -280,7 +361,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[3]
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +373,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[3]
+	mi := &file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +386,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{3}
+	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Counters) GetRxPackets() uint64 {
@@ -354,7 +435,10 @@ var File_hybridgateway_tunnel_v1_tunnel_proto protoreflect.FileDescriptor
 
 const file_hybridgateway_tunnel_v1_tunnel_proto_rawDesc = "" +
 	"\n" +
-	"$hybridgateway/tunnel/v1/tunnel.proto\x12\x17hybridgateway.tunnel.v1\x1a hybridgateway/feed/v1/feed.proto\"P\n" +
+	"$hybridgateway/tunnel/v1/tunnel.proto\x12\x17hybridgateway.tunnel.v1\x1a hybridgateway/feed/v1/feed.proto\"\x0e\n" +
+	"\fPurgeRequest\"#\n" +
+	"\rPurgeResponse\x12\x12\n" +
+	"\x04left\x18\x01 \x03(\tR\x04left\"P\n" +
 	"\fWatchRequest\x12@\n" +
 	"\vresume_from\x18\x01 \x01(\v2\x1f.hybridgateway.feed.v1.PositionR\n" +
 	"resumeFrom\"\x7f\n" +
@@ -385,9 +469,10 @@ const file_hybridgateway_tunnel_v1_tunnel_proto_rawDesc = "" +
 	"\n" +
 	"rx_dropped\x18\x05 \x01(\x04R\trxDropped\x12\x1d\n" +
 	"\n" +
-	"tx_dropped\x18\x06 \x01(\x04R\ttxDropped2i\n" +
+	"tx_dropped\x18\x06 \x01(\x04R\ttxDropped2\xc1\x01\n" +
 	"\rTunnelService\x12X\n" +
-	"\x05Watch\x12%.hybridgateway.tunnel.v1.WatchRequest\x1a&.hybridgateway.tunnel.v1.WatchResponse0\x01B\xf5\x01\n" +
+	"\x05Watch\x12%.hybridgateway.tunnel.v1.WatchRequest\x1a&.hybridgateway.tunnel.v1.WatchResponse0\x01\x12V\n" +
+	"\x05Purge\x12%.hybridgateway.tunnel.v1.PurgeRequest\x1a&.hybridgateway.tunnel.v1.PurgeResponseB\xf5\x01\n" +
 	"\x1bcom.hybridgateway.tunnel.v1B\vTunnelProtoP\x01ZKgithub.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1;tunnelv1\xa2\x02\x03HTX\xaa\x02\x17Hybridgateway.Tunnel.V1\xca\x02\x17Hybridgateway\\Tunnel\\V1\xe2\x02#Hybridgateway\\Tunnel\\V1\\GPBMetadata\xea\x02\x19Hybridgateway::Tunnel::V1b\x06proto3"
 
 var (
@@ -402,24 +487,28 @@ func file_hybridgateway_tunnel_v1_tunnel_proto_rawDescGZIP() []byte {
 	return file_hybridgateway_tunnel_v1_tunnel_proto_rawDescData
 }
 
-var file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_hybridgateway_tunnel_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_hybridgateway_tunnel_v1_tunnel_proto_goTypes = []any{
-	(*WatchRequest)(nil),  // 0: hybridgateway.tunnel.v1.WatchRequest
-	(*WatchResponse)(nil), // 1: hybridgateway.tunnel.v1.WatchResponse
-	(*Tunnel)(nil),        // 2: hybridgateway.tunnel.v1.Tunnel
-	(*Counters)(nil),      // 3: hybridgateway.tunnel.v1.Counters
-	(*v1.Position)(nil),   // 4: hybridgateway.feed.v1.Position
-	(*v1.Header)(nil),     // 5: hybridgateway.feed.v1.Header
+	(*PurgeRequest)(nil),  // 0: hybridgateway.tunnel.v1.PurgeRequest
+	(*PurgeResponse)(nil), // 1: hybridgateway.tunnel.v1.PurgeResponse
+	(*WatchRequest)(nil),  // 2: hybridgateway.tunnel.v1.WatchRequest
+	(*WatchResponse)(nil), // 3: hybridgateway.tunnel.v1.WatchResponse
+	(*Tunnel)(nil),        // 4: hybridgateway.tunnel.v1.Tunnel
+	(*Counters)(nil),      // 5: hybridgateway.tunnel.v1.Counters
+	(*v1.Position)(nil),   // 6: hybridgateway.feed.v1.Position
+	(*v1.Header)(nil),     // 7: hybridgateway.feed.v1.Header
 }
 var file_hybridgateway_tunnel_v1_tunnel_proto_depIdxs = []int32{
-	4, // 0: hybridgateway.tunnel.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
-	5, // 1: hybridgateway.tunnel.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
-	2, // 2: hybridgateway.tunnel.v1.WatchResponse.tunnel:type_name -> hybridgateway.tunnel.v1.Tunnel
-	3, // 3: hybridgateway.tunnel.v1.Tunnel.counters:type_name -> hybridgateway.tunnel.v1.Counters
-	0, // 4: hybridgateway.tunnel.v1.TunnelService.Watch:input_type -> hybridgateway.tunnel.v1.WatchRequest
-	1, // 5: hybridgateway.tunnel.v1.TunnelService.Watch:output_type -> hybridgateway.tunnel.v1.WatchResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
+	6, // 0: hybridgateway.tunnel.v1.WatchRequest.resume_from:type_name -> hybridgateway.feed.v1.Position
+	7, // 1: hybridgateway.tunnel.v1.WatchResponse.header:type_name -> hybridgateway.feed.v1.Header
+	4, // 2: hybridgateway.tunnel.v1.WatchResponse.tunnel:type_name -> hybridgateway.tunnel.v1.Tunnel
+	5, // 3: hybridgateway.tunnel.v1.Tunnel.counters:type_name -> hybridgateway.tunnel.v1.Counters
+	2, // 4: hybridgateway.tunnel.v1.TunnelService.Watch:input_type -> hybridgateway.tunnel.v1.WatchRequest
+	0, // 5: hybridgateway.tunnel.v1.TunnelService.Purge:input_type -> hybridgateway.tunnel.v1.PurgeRequest
+	3, // 6: hybridgateway.tunnel.v1.TunnelService.Watch:output_type -> hybridgateway.tunnel.v1.WatchResponse
+	1, // 7: hybridgateway.tunnel.v1.TunnelService.Purge:output_type -> hybridgateway.tunnel.v1.PurgeResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
 	4, // [4:4] is the sub-list for extension extendee
 	0, // [0:4] is the sub-list for field type_name
@@ -436,7 +525,7 @@ func file_hybridgateway_tunnel_v1_tunnel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybridgateway_tunnel_v1_tunnel_proto_rawDesc), len(file_hybridgateway_tunnel_v1_tunnel_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

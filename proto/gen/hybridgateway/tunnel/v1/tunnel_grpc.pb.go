@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	TunnelService_Watch_FullMethodName = "/hybridgateway.tunnel.v1.TunnelService/Watch"
+	TunnelService_Purge_FullMethodName = "/hybridgateway.tunnel.v1.TunnelService/Purge"
 )
 
 // TunnelServiceClient is the client API for TunnelService service.
@@ -33,6 +34,11 @@ const (
 type TunnelServiceClient interface {
 	// Watch streams one item per tunnel device, keyed by the device's name.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Purge removes from the kernel all that is the gateway's: device, routes, forwarding
+	// entries, neighbours, tables of nftables, the address of the floating mode. The node forwards
+	// nothing and makes nothing of it again until the dataplane is started again. It answers when
+	// that is done. UNAVAILABLE: the kernel could not be read.
+	Purge(ctx context.Context, in *PurgeRequest, opts ...grpc.CallOption) (*PurgeResponse, error)
 }
 
 type tunnelServiceClient struct {
@@ -62,6 +68,16 @@ func (c *tunnelServiceClient) Watch(ctx context.Context, in *WatchRequest, opts 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TunnelService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *tunnelServiceClient) Purge(ctx context.Context, in *PurgeRequest, opts ...grpc.CallOption) (*PurgeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeResponse)
+	err := c.cc.Invoke(ctx, TunnelService_Purge_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TunnelServiceServer is the server API for TunnelService service.
 // All implementations must embed UnimplementedTunnelServiceServer
 // for forward compatibility.
@@ -70,6 +86,11 @@ type TunnelService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 type TunnelServiceServer interface {
 	// Watch streams one item per tunnel device, keyed by the device's name.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Purge removes from the kernel all that is the gateway's: device, routes, forwarding
+	// entries, neighbours, tables of nftables, the address of the floating mode. The node forwards
+	// nothing and makes nothing of it again until the dataplane is started again. It answers when
+	// that is done. UNAVAILABLE: the kernel could not be read.
+	Purge(context.Context, *PurgeRequest) (*PurgeResponse, error)
 	mustEmbedUnimplementedTunnelServiceServer()
 }
 
@@ -82,6 +103,9 @@ type UnimplementedTunnelServiceServer struct{}
 
 func (UnimplementedTunnelServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedTunnelServiceServer) Purge(context.Context, *PurgeRequest) (*PurgeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Purge not implemented")
 }
 func (UnimplementedTunnelServiceServer) mustEmbedUnimplementedTunnelServiceServer() {}
 func (UnimplementedTunnelServiceServer) testEmbeddedByValue()                       {}
@@ -115,13 +139,36 @@ func _TunnelService_Watch_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TunnelService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _TunnelService_Purge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TunnelServiceServer).Purge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TunnelService_Purge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TunnelServiceServer).Purge(ctx, req.(*PurgeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TunnelService_ServiceDesc is the grpc.ServiceDesc for TunnelService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var TunnelService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "hybridgateway.tunnel.v1.TunnelService",
 	HandlerType: (*TunnelServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Purge",
+			Handler:    _TunnelService_Purge_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Watch",
