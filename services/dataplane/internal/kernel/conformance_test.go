@@ -27,6 +27,7 @@ type wire struct {
 	fd         int // at the other end
 	nicMAC     plan.MAC
 	farMAC     plan.MAC
+	df         bool
 	fenceCount uint16
 }
 
@@ -38,9 +39,10 @@ var (
 	wirePod    = netip.MustParseAddr("100.127.1.7")
 )
 
-func newWire(t *testing.T) *wire {
+// newWire has outer packets that may be fragmented, or not.
+func newWire(t *testing.T, df bool) *wire {
 	t.Helper()
-	w := &wire{gateway: netnstest.New(t)}
+	w := &wire{gateway: netnstest.New(t), df: df}
 	far := netnstest.New(t)
 	netnstest.Veth(t, w.gateway, "eth0", local.String()+"/24", far, "far", "192.0.2.1/32")
 	copy(w.nicMAC[:], w.gateway.Link(t, "eth0").Attrs().HardwareAddr)
@@ -62,7 +64,9 @@ func newWire(t *testing.T) *wire {
 		t.Fatal(err)
 	}
 	w.kernel = open(t, w.gateway)
-	converge(t, w.kernel, desired(vtep("a", wireNode.String(), "100.127.1.0/24"), vtep("b", "10.0.1.2", "100.127.2.0/24")))
+	d := desired(vtep("a", wireNode.String(), "100.127.1.0/24"), vtep("b", "10.0.1.2", "100.127.2.0/24"))
+	d.OuterDF = df
+	converge(t, w.kernel, d)
 	w.gateway.Run(t, func() { w.fast = openFast(t) })
 	far.Run(t, func() {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(binary.NativeEndian.Uint16(bigEndian16(unix.ETH_P_IP))))
@@ -371,7 +375,12 @@ func conformanceCases() []conformanceCase {
 // TestPrivilegedBothPathsAreAlike: of each packet becomes the same with the fast path and without, byte by byte, and the guard counts the
 // same. Those that the fast path is for are taken by it, and no others.
 func TestPrivilegedBothPathsAreAlike(t *testing.T) {
-	w := newWire(t)
+	for name, df := range map[string]bool{"outer packets may be fragmented": false, "and may not": true} {
+		t.Run(name, func(t *testing.T) { bothPathsAreAlike(t, newWire(t, df)) })
+	}
+}
+
+func bothPathsAreAlike(t *testing.T, w *wire) {
 	cases := conformanceCases()
 	type result struct {
 		frames []string
@@ -401,7 +410,7 @@ func TestPrivilegedBothPathsAreAlike(t *testing.T) {
 			t.Errorf("%s: the kernel makes %d frames of it, want %d: %v", c.name, len(slow[i].frames), c.frames, slow[i].frames)
 		}
 	}
-	if err := w.fast.Attach("eth0", false); err != nil {
+	if err := w.fast.Attach("eth0", w.df); err != nil {
 		t.Fatal(err)
 	}
 	for i, c := range cases {
@@ -414,6 +423,40 @@ func TestPrivilegedBothPathsAreAlike(t *testing.T) {
 			t.Errorf("%s: with the fast path\n%v, dropped %v, without\n%v, dropped %v", c.name, fast.frames, fast.drops, slow[i].frames, slow[i].drops)
 		}
 	}
+}
+
+// TestPrivilegedFastPathHeedsPathMTU: once a router has said that the path to a node carries less, what is larger goes the kernel's way, which tells
+// the sender.
+func TestPrivilegedFastPathHeedsPathMTU(t *testing.T) {
+	w := newWire(t, true)
+	if err := w.fast.Attach("eth0", true); err != nil {
+		t.Fatal(err)
+	}
+	large := ip4{src: wireCloud, dst: wirePod, fragment: dontFragment}.with(udp(7, 7, make([]byte, 1400)))
+	w.send(t, w.ethernet(large))
+	sent := w.receive(t, 20*time.Second)
+	if w.taken(t) != 1 || sent == nil {
+		t.Fatal("a large packet did not take the fast path")
+	}
+	needed := []byte{3, 4, 0, 0, 0, 0, 1300 >> 8, 1300 & 0xff}
+	needed = append(needed, sent[14:14+60]...)
+	binary.BigEndian.PutUint16(needed[2:], ^uint16(sum16(needed)))
+	w.send(t, w.ethernet(ip4{src: netip.MustParseAddr("10.0.1.99"), dst: local, protocol: unix.IPPROTO_ICMP}.with(needed)))
+	// The first may be lost, as the kernel learns of the inner MTU by it.
+	for range 100 {
+		w.send(t, w.ethernet(large))
+		if answer := w.receive(t, 200*time.Millisecond); answer != nil {
+			icmp := answer[14+20:]
+			if answer[14+9] != unix.IPPROTO_ICMP || icmp[0] != 3 || icmp[1] != 4 || binary.BigEndian.Uint16(icmp[6:]) != 1300-plan.Overhead {
+				t.Errorf("what comes is no \"fragmentation needed\": %x", answer)
+			}
+			if n := w.taken(t); n != 1 {
+				t.Errorf("%d packets took the fast path, want the first alone", n)
+			}
+			return
+		}
+	}
+	t.Error("the sender is not told")
 }
 
 // taken is how many packets have taken the fast path.
