@@ -32,14 +32,14 @@ type cluster struct {
 	// starved: the gateways run on one processor each, and have to share all of them with busy loops.
 	starved bool
 	dir     string
-	measure string
+	options options
 	running []*exec.Cmd
 	hogs    []*exec.Cmd
 	events  chan event
 }
 
 func newCluster(o options, s system, size int, starved bool) (*cluster, error) {
-	c := &cluster{system: s, starved: starved, measure: o.measure, running: make([]*exec.Cmd, size), events: make(chan event, 4096)}
+	c := &cluster{system: s, starved: starved, options: o, running: make([]*exec.Cmd, size), events: make(chan event, 4096)}
 	var err error
 	if c.dir, err = os.MkdirTemp("", "livenessbench-"); err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
@@ -95,7 +95,8 @@ func (c *cluster) start(i int) error {
 	if c.system.memberlist != "" {
 		cmd = exec.Command("/proc/self/exe", append([]string{"member", "-preset", c.system.memberlist}, args...)...)
 	} else {
-		cmd = exec.Command(c.measure, append(args, "-keys", c.keys(), "-period", c.system.period.String(), "-multiplier", strconv.Itoa(c.system.multiplier))...)
+		cmd = exec.Command(c.options.measure, append(args, "-keys", c.keys(), "-period", c.system.period.String(),
+			"-multiplier", strconv.Itoa(c.system.multiplier), fmt.Sprintf("-realtime=%t", c.options.realtime))...)
 	}
 	cmd.Stderr = os.Stderr
 	if c.starved {

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/hybridgateway/gateway/libs/priority"
 )
 
 func main() {
@@ -26,18 +28,23 @@ func main() {
 
 // run is the benchmark, unless the first argument makes this process a part of one.
 func run(ctx context.Context, args []string) error {
-	if len(args) > 0 {
-		switch args[0] {
-		case "member":
-			return member(ctx, args[1:], os.Stdout)
-		case "hog":
-			for ctx.Err() == nil {
-			}
-			return nil
+	if len(args) > 0 && (args[0] == "member" || args[0] == "hog") {
+		if err := priority.Normal(); err != nil { // not as who measures, from whom it is inherited
+			return err
 		}
+		if args[0] == "member" {
+			return member(ctx, args[1:], os.Stdout)
+		}
+		for ctx.Err() == nil {
+		}
+		return nil
 	}
 	o, err := parse(args)
 	if err != nil {
+		return err
+	}
+	// Who measures must not be late itself: a stall would last longer, and a death be noted sooner, than it is said to.
+	if _, err := priority.Realtime(); err != nil {
 		return err
 	}
 	return bench(ctx, o, os.Stdout)

@@ -18,6 +18,8 @@ type options struct {
 	losses  []int
 	// samples is how many detections are wanted for each size, trials how many stalls for each loss.
 	samples, trials int
+	// realtime lets the heartbeats' gateways run before the busy loops.
+	realtime bool
 	// quiet is how long false suspicions are counted for each loss.
 	quiet time.Duration
 }
@@ -41,6 +43,7 @@ func parse(args []string) (options, error) {
 	losses := f.String("losses", "0,1,5,10", "loss in percent")
 	f.IntVar(&o.samples, "samples", 60, "detections per number of gateways")
 	f.IntVar(&o.trials, "trials", 60, "stalls per loss")
+	f.BoolVar(&o.realtime, "realtime", true, "whether gateways with heartbeats run before all other processes, as election does where it may")
 	f.DurationVar(&o.quiet, "quiet", time.Minute, "how long false suspicions are counted per loss")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -12,6 +12,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/boottime"
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/feed"
+	"github.com/hybridgateway/gateway/libs/priority"
 	"github.com/hybridgateway/gateway/libs/telemetry"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	"github.com/hybridgateway/gateway/services/election/internal/api"
@@ -34,6 +35,7 @@ func Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer t.Stop(ctx)
+	schedule(c, t.Log)
 	dataplane, err := daemon.Dial(c.Socket(daemon.Dataplane))
 	if err != nil {
 		return err
@@ -84,6 +86,20 @@ func Run(ctx context.Context, c config.Config) error {
 	)
 	// The end of ctx asks the loops to hand over; the other tasks work until that is done.
 	return daemon.RunTasks(context.WithoutCancel(ctx), tasks...)
+}
+
+// schedule lets this process run before others, if it may. A heartbeat that is late is as good as lost, and who takes over
+// late leaves packets lost for as long.
+func schedule(c config.Config, log *slog.Logger) {
+	if c.Scheduling != config.Realtime {
+		return
+	}
+	how, err := priority.Realtime()
+	if err != nil {
+		log.Warn("this process is scheduled as any other: where all processors are busy, gateways are suspected late or wrongly; give it the capability SYS_NICE", telemetry.KeyError, err)
+		return
+	}
+	log.Info("this process is scheduled before others", keyHow, how)
 }
 
 func skipped(log *slog.Logger, message string) func(string, error) {

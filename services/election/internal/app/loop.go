@@ -26,6 +26,7 @@ const (
 	keyAddress = "address"
 	keyChange  = "change"
 	keyDevice  = "device"
+	keyHow     = "how"
 )
 
 // swapped is the end of a write.

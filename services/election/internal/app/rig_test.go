@@ -277,7 +277,7 @@ func (g *gateway) untilConverged(epoch uint64) *leadershipv1.Leadership {
 func (g *gateway) args() []string {
 	return append([]string{
 		"--gateway-id=" + g.id, "--socket-dir=" + g.dir, "--http-listen=" + g.http, "--kubeconfig=" + g.kubeconfig,
-		"--log-level=debug", "--otlp-endpoint=" + g.collector,
+		"--log-level=debug", "--otlp-endpoint=" + g.collector, "--scheduling=normal",
 	}, slices.Concat(g.record, g.peers)...)
 }
 

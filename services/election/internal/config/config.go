@@ -25,8 +25,12 @@ type Config struct {
 	HandoverTimeout time.Duration `help:"How long a leader that was told to stop waits for its successor's routes to be in place." default:"10s" placeholder:"DURATION"`
 	UnhealthyGrace  time.Duration `help:"How long a leader whose dataplane, route-sync or vtep-registry does not serve keeps leading although another gateway could." default:"5s" placeholder:"DURATION"`
 	NodeIP          netaddr.IPv4  `name:"node-ip" help:"IPv4 address of this node in the VPC. When not given: the address of the tunnel, as dataplane tells it." placeholder:"ADDR"`
+	Scheduling      string        `help:"How the kernel schedules this process: ${enum}. realtime is before all processes that share the processors fairly; it takes the capability SYS_NICE, without which it is normal." enum:"realtime,normal" default:"realtime" placeholder:"CLASS"`
 	PeerFlags
 }
+
+// Realtime is a value of --scheduling.
+const Realtime = "realtime"
 
 const (
 	// leastRetryPeriod keeps a mistyped value from flooding the API server.

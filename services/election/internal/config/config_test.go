@@ -18,7 +18,8 @@ func TestDefaults(t *testing.T) {
 	if c.LeaseNamespace != "kube-system" || c.LeaseName != "eks-hybrid-gateway" || len(c.Shards) != 1 || c.Shards[0] != (Shard{Name: "default"}) || c.HTTPListen.String() != ":9811" {
 		t.Errorf("got %+v", c)
 	}
-	if c.LeaseDuration != 3*time.Second || c.RenewDeadline != 2*time.Second || c.RetryPeriod != 250*time.Millisecond || c.NodeIP.IsValid() {
+	if c.LeaseDuration != 3*time.Second || c.RenewDeadline != 2*time.Second || c.RetryPeriod != 250*time.Millisecond || c.NodeIP.IsValid() ||
+		c.Scheduling != Realtime {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -56,6 +57,7 @@ func TestWrongFlags(t *testing.T) {
 		{[]string{"--handover-timeout=-1s"}, []string{"--handover-timeout", "-1s"}},
 		{[]string{"--node-ip=fe80::1"}, []string{"--node-ip", "fe80::1", "IPv4"}},
 		{[]string{"--http-listen=9811"}, []string{"--http-listen", "9811"}},
+		{[]string{"--scheduling=fast"}, []string{"--scheduling", "fast", "realtime"}},
 		{[]string{"--no-such-flag"}, []string{"--no-such-flag"}},
 	} {
 		_, err := Parse(c.args, io.Discard)

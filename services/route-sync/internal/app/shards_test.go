@@ -88,7 +88,9 @@ func TestAShardWithoutTablesHoldsReadinessUp(t *testing.T) {
 func TestShardsAndOperators(t *testing.T) {
 	r := newShardsRig(t)
 	r.must(r.ec2.SetRoute("rtb-3", r.config.PodCIDRs[1].Prefix, transit))
-	r.await("it was read", func() bool { return r.items.get("route/rtb-3/" + r.config.PodCIDRs[1].String()).GetRoute().GetTarget() == "tgw-1" })
+	r.await("it was read", func() bool {
+		return r.items.get("route/rtb-3/"+r.config.PodCIDRs[1].String()).GetRoute().GetTarget() == "tgw-1"
+	})
 	r.leadShard(t.Context(), "b", 2, "eni-a", hour)
 	r.await("b has converged but for the conflict", func() bool {
 		return r.convergedIn("b") == 2 && r.items.count(routesv1.State_STATE_CONFLICT) == 1

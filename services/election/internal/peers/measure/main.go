@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/hybridgateway/gateway/libs/boottime"
+	"github.com/hybridgateway/gateway/libs/priority"
 	"github.com/hybridgateway/gateway/services/election/internal/peers"
 	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
 )
@@ -39,7 +40,11 @@ func run(args []string, out io.Writer) error {
 	flags.StringVar(&others, "peers", "", "addresses and ports of the others, separated by commas")
 	flags.DurationVar(&c.Period, "period", peers.DefaultPeriod, "time between heartbeats")
 	multiplier := flags.Uint("multiplier", peers.DefaultMultiplier, "heartbeats that may be missing")
+	realtime := flags.Bool("realtime", true, "run before all other processes, as election does")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := schedule(*realtime); err != nil {
 		return err
 	}
 	if *multiplier > 255 {
@@ -66,4 +71,13 @@ func run(args []string, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	return n.Run(ctx)
+}
+
+// schedule overrides what is inherited from who measures.
+func schedule(realtime bool) error {
+	if !realtime {
+		return priority.Normal()
+	}
+	_, err := priority.Realtime()
+	return err
 }
