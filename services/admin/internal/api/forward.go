@@ -11,6 +11,7 @@ import (
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 )
 
@@ -59,6 +60,36 @@ func (s *Server) PurgeRoutes(ctx context.Context, _ *adminv1.PurgeRoutesRequest)
 		return nil, forwarded(daemon.RouteSync, err)
 	}
 	return &adminv1.PurgeRoutesResponse{Led: answer.GetLed(), Left: answer.GetLeft()}, nil
+}
+
+// PurgeTunnel implements AdminService. It goes by what election has last told, and refuses when that may be out of date.
+func (s *Server) PurgeTunnel(ctx context.Context, r *adminv1.PurgeTunnelRequest) (*adminv1.PurgeTunnelResponse, error) {
+	if !r.GetForce() {
+		if err := s.mayStopForwarding(); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := bounded(ctx, answerWithin)
+	defer cancel()
+	answer, err := s.Dataplane.Purge(ctx, &tunnelv1.PurgeRequest{})
+	if err != nil {
+		return nil, forwarded(daemon.Dataplane, err)
+	}
+	return &adminv1.PurgeTunnelResponse{Left: answer.GetLeft()}, nil
+}
+
+// mayStopForwarding is an error while traffic is led to this gateway, as far as is known.
+func (s *Server) mayStopForwarding() error {
+	if !s.Joined.Connected()[daemon.Election] {
+		return status.Error(codes.FailedPrecondition, "election of this gateway is not heard, so it is not known whether the gateway leads: nothing is removed")
+	}
+	st, _ := s.Joined.Status(now())
+	for _, shard := range st.GetShards() {
+		if l := shard.GetLeadership(); l.GetRole() == leadershipv1.Role_ROLE_ACTIVE {
+			return status.Errorf(codes.FailedPrecondition, "the gateway leads shard %s: hand that over first; nothing is removed", l.GetShard())
+		}
+	}
+	return nil
 }
 
 // GetIamPolicy implements AdminService.

@@ -11,6 +11,7 @@ import (
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	joined "github.com/hybridgateway/gateway/services/admin/internal/status"
 )
@@ -25,6 +26,7 @@ type Server struct {
 	Election  leadershipv1.LeadershipServiceClient
 	RouteSync routesv1.RoutesServiceClient
 	Vteps     vtepsv1.VtepsServiceClient
+	Dataplane tunnelv1.TunnelServiceClient
 }
 
 // GetStatus implements AdminService.

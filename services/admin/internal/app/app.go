@@ -20,6 +20,7 @@ import (
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	"github.com/hybridgateway/gateway/services/admin/internal/api"
 	"github.com/hybridgateway/gateway/services/admin/internal/config"
@@ -61,6 +62,7 @@ func Run(ctx context.Context, c config.Config) error {
 		Joined:    joined,
 		Election:  leadershipv1.NewLeadershipServiceClient(conns[daemon.Election]),
 		RouteSync: routesv1.NewRoutesServiceClient(conns[daemon.RouteSync]),
+		Dataplane: tunnelv1.NewTunnelServiceClient(conns[daemon.Dataplane]),
 		Vteps:     vtepsv1.NewVtepsServiceClient(conns[daemon.VtepRegistry]),
 	})
 	operators.SetServing(true)

@@ -252,7 +252,9 @@ func (g *gateway) startServices(t *testing.T) {
 	g.serve(t, daemon.Election, func(s *grpc.Server) {
 		leadershipv1.RegisterLeadershipServiceServer(s, election{log: g.leadership, asked: g.asked})
 	})
-	g.serve(t, daemon.Dataplane, func(s *grpc.Server) { tunnelv1.RegisterTunnelServiceServer(s, dataplane{log: g.tunnel}) })
+	g.serve(t, daemon.Dataplane, func(s *grpc.Server) {
+		tunnelv1.RegisterTunnelServiceServer(s, dataplane{log: g.tunnel, asked: g.asked})
+	})
 	g.serve(t, daemon.RouteSync, func(s *grpc.Server) {
 		routesv1.RegisterRoutesServiceServer(s, routeSync{log: g.routes, asked: g.asked})
 	})
@@ -363,7 +365,13 @@ func (s vtepRegistry) Watch(r *vtepsv1.WatchRequest, stream grpc.ServerStreaming
 
 type dataplane struct {
 	tunnelv1.UnimplementedTunnelServiceServer
-	log *feed.Log[*tunnelv1.Tunnel]
+	log   *feed.Log[*tunnelv1.Tunnel]
+	asked chan string
+}
+
+func (s dataplane) Purge(context.Context, *tunnelv1.PurgeRequest) (*tunnelv1.PurgeResponse, error) {
+	s.asked <- "purge the tunnel"
+	return &tunnelv1.PurgeResponse{Left: []string{"the guard"}}, nil
 }
 
 func (s dataplane) Watch(r *tunnelv1.WatchRequest, stream grpc.ServerStreamingServer[tunnelv1.WatchResponse]) error {

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/daemon"
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
+	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 )
 
 const operators = "hybrid-gateway:operators"
@@ -57,6 +59,40 @@ func TestRequestsArePassedOn(t *testing.T) {
 	_, err = admin.TransferLeadership(ctx, &adminv1.TransferLeadershipRequest{To: "gw9"})
 	g.wants(t, "transfer  to gw9")
 	refused(t, err, codes.FailedPrecondition, daemon.Election, "election: gw9 is not heard")
+}
+
+// A tunnel is not removed from under the traffic, unless that is meant.
+func TestTheTunnelOfTheLeaderStays(t *testing.T) {
+	g := newWholeGateway(t)
+	admin := g.dial(t, g.operators, "operator", operators)
+	purge := func(force bool) error {
+		answer, err := admin.PurgeTunnel(t.Context(), &adminv1.PurgeTunnelRequest{Force: force})
+		if err == nil && !slices.Equal(answer.GetLeft(), []string{"the guard"}) {
+			t.Errorf("left %v", answer.GetLeft())
+		}
+		return err
+	}
+	if err := purge(false); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "leads shard default") {
+		t.Errorf("while it leads: %v", err)
+	}
+	if len(g.asked) > 0 {
+		t.Errorf("the dataplane was asked: %s", <-g.asked)
+	}
+	if err := purge(true); err != nil {
+		t.Errorf("forced: %v", err)
+	}
+	g.wants(t, "purge the tunnel")
+	g.leadership.Set(t.Context(), "default", &leadershipv1.Leadership{Shard: "default", Epoch: 8, Role: leadershipv1.Role_ROLE_STANDBY})
+	poll(t, "it may be removed when it does not lead", func() bool { return purge(false) == nil })
+	g.wants(t, "purge the tunnel")
+	g.stop[daemon.Election]()
+	poll(t, "election is missed", func() bool {
+		answer, err := admin.GetStatus(t.Context(), &adminv1.GetStatusRequest{})
+		return err == nil && connected(answer.GetStatus()) == 3
+	})
+	if err := purge(false); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "election of this gateway is not heard") {
+		t.Errorf("while it is not known who leads: %v", err)
+	}
 }
 
 // An operator who gives up frees the service, which is not asked twice.
@@ -158,6 +194,10 @@ func TestOnlyOperatorsChangeAnything(t *testing.T) {
 			},
 			"PurgeRoutes": func() error {
 				_, err := admin.PurgeRoutes(t.Context(), &adminv1.PurgeRoutesRequest{})
+				return err
+			},
+			"PurgeTunnel": func() error {
+				_, err := admin.PurgeTunnel(t.Context(), &adminv1.PurgeTunnelRequest{Force: true})
 				return err
 			},
 			"RegisterVtep": func() error {

@@ -119,7 +119,12 @@ func (s session) confirm(ctx context.Context, st *adminv1.Status) error {
 	if leads {
 		what = "leads: it removes all routes and prefix lists that the gateways own, and traffic from the VPC to the pods stops"
 	}
-	if _, err := fmt.Fprintf(s.errOut, "Gateway %s %s.\nGo on? Type yes: ", st.GetGatewayId(), what); err != nil {
+	return s.ask(ctx, fmt.Sprintf("Gateway %s %s.", st.GetGatewayId(), what))
+}
+
+// ask puts what would happen before the operator, and is an error unless that is wanted.
+func (s session) ask(ctx context.Context, what string) error {
+	if _, err := fmt.Fprintf(s.errOut, "%s\nGo on? Type yes: ", what); err != nil {
 		return err
 	}
 	answer := make(chan string, 1)

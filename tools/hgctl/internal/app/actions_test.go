@@ -16,6 +16,7 @@ import (
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
+	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
 	"github.com/hybridgateway/gateway/tools/hgctl/internal/app"
 )
@@ -103,6 +104,51 @@ func TestPurgeTellsWhatIsLeft(t *testing.T) {
 	}
 }
 
+// A gateway is drained: whatever it leads first, and its tunnel only when nobody needs it, or somebody means it.
+func TestDrain(t *testing.T) {
+	const handed, gone = "gw2 leads shard default under epoch 8, and its routes are in place\n",
+		"nothing of gw1 is left on its node, which forwards nothing until its dataplane is started again\n"
+	for _, c := range []struct {
+		name        string
+		gateway     situation
+		args, typed string
+		asked       string
+		out, errOut string
+		code        int
+	}{
+		{name: "a leader", asked: "transfer default to ", out: handed + "gw1 leads nothing, and goes on forwarding what reaches it\n"},
+		{name: "a standby", gateway: situation{standsBy: true}, out: "gw1 leads nothing, and goes on"},
+		{name: "the last one", gateway: situation{alone: true}, asked: "transfer default to ", code: 1, errOut: "election: no gateway can take over"},
+		{name: "purged", args: "--purge --yes --quiet=1ms", asked: "transfer default to ;purge tunnel false", out: handed + gone},
+		{name: "purged after a yes", args: "--purge --quiet=1ms", typed: "yes", asked: "transfer default to ;purge tunnel false", out: handed + gone,
+			errOut: "Gateway gw1 hands over what it leads, and forwards nothing until its dataplane is started again.\nGo on? Type yes: "},
+		{name: "not purged without a yes", args: "--purge", code: 1, errOut: "nothing is removed"},
+		{name: "purged while packets come", gateway: situation{busy: true}, args: "--purge --yes --quiet=1s --timeout=1s", asked: "transfer default to ", out: handed, code: 1,
+			errOut: "packets still come through gw1"},
+		{name: "that is forced", gateway: situation{busy: true}, args: "--purge --yes --force", asked: "transfer default to ;purge tunnel true", out: handed + gone},
+		{name: "the last one, purged", gateway: situation{alone: true}, args: "--purge --yes", asked: "transfer default to ", code: 1,
+			errOut: "nothing is removed, and shard default stays with gw1"},
+		{name: "the last one, forced: the VPC's routes first", gateway: situation{alone: true}, args: "--purge --yes --force",
+			asked: "transfer default to ;purge;purge tunnel true", out: gone},
+		{name: "something is left", gateway: situation{standsBy: true, left: []string{"guard delete: busy"}}, args: "--purge --yes --quiet=1ms", asked: "purge tunnel false",
+			out: "left: guard delete: busy\n", code: 1, errOut: "1 of what is the gateway's could not be removed"},
+		{name: "force alone", args: "--force", code: 1, errOut: "--force is for --purge"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.gateway.situation = c.gateway
+			w.typed = c.typed
+			code, out, errOut := w.hgctl(append([]string{"drain"}, strings.Fields(c.args)...)...)
+			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errOut, c.errOut) || (c.errOut == "") != (errOut == "") || (c.out == "") != (out == "") {
+				t.Errorf("exit code %d, output %q, errors %q\nwant %d, %q, %q", code, out, errOut, c.code, c.out, c.errOut)
+			}
+			if asked := w.gateway.questions(); asked != c.asked {
+				t.Errorf("the gateway was asked %q, want %q", asked, c.asked)
+			}
+		})
+	}
+}
+
 // Ctrl-C while the question stands, and while the gateway works.
 func TestInterruptedActions(t *testing.T) {
 	w := newWorld(t)
@@ -128,16 +174,24 @@ func TestInterruptedActions(t *testing.T) {
 	}
 }
 
+// situation is what a gateway is in.
+type situation struct {
+	left     []string
+	standsBy bool
+	alone    bool // no other gateway can take over
+	busy     bool // packets come through
+}
+
 // gateway answers as admin does; see services/admin.
 type gateway struct {
 	adminv1.UnimplementedAdminServiceServer
-	left     []string
-	standsBy bool
+	situation
 	// reached is called when an endless transfer has begun.
 	reached func()
 
 	mu    sync.Mutex // a call may go on when its caller has left
 	asked []string
+	came  uint64
 }
 
 // note keeps what the gateway is asked to do.
@@ -153,6 +207,21 @@ func (g *gateway) questions() string {
 	return strings.Join(g.asked, ";")
 }
 
+// packets grow while the gateway is busy.
+func (g *gateway) packets() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.busy {
+		g.came++
+	}
+	return g.came
+}
+
+func (g *gateway) PurgeTunnel(_ context.Context, r *adminv1.PurgeTunnelRequest) (*adminv1.PurgeTunnelResponse, error) {
+	g.note(fmt.Sprint("purge tunnel ", r.GetForce()))
+	return &adminv1.PurgeTunnelResponse{Left: g.left}, nil
+}
+
 func (g *gateway) status() *adminv1.Status {
 	role := leadershipv1.Role_ROLE_ACTIVE
 	if g.standsBy {
@@ -160,6 +229,7 @@ func (g *gateway) status() *adminv1.Status {
 	}
 	return &adminv1.Status{
 		GatewayId: "gw1",
+		Tunnels:   []*tunnelv1.Tunnel{{Counters: &tunnelv1.Counters{RxPackets: g.packets()}}},
 		Shards:    []*adminv1.ShardStatus{{Leadership: &leadershipv1.Leadership{Shard: "default", Role: role}}},
 		Vteps:     []*vtepsv1.Vtep{{Node: "node1", Ip: "192.168.1.11", State: vtepsv1.State_STATE_ADMITTED}},
 		Routes:    []*routesv1.Route{{TableId: "rtb-1", Destination: "100.64.0.0/16", Target: "eni-1", State: routesv1.State_STATE_IN_SYNC}},
@@ -180,6 +250,9 @@ func (g *gateway) WatchStatus(_ *adminv1.WatchStatusRequest, stream grpc.ServerS
 
 func (g *gateway) TransferLeadership(ctx context.Context, r *adminv1.TransferLeadershipRequest) (*adminv1.TransferLeadershipResponse, error) {
 	g.note("transfer " + r.GetShard() + " to " + r.GetTo())
+	if g.alone {
+		return nil, passedOn(codes.FailedPrecondition, "election", "no gateway can take over")
+	}
 	switch r.GetTo() {
 	case "gw9":
 		return nil, passedOn(codes.FailedPrecondition, "election", "gw9 is not heard")

@@ -26,6 +26,7 @@ type flags struct {
 	Routes    routesFlags   `cmd:"" help:"Show the routes, or take one over that is in conflict."`
 	Vteps     vtepsFlags    `cmd:"" help:"Show the remote VTEPs and what Cilium is told; register those that are no Kubernetes nodes."`
 	Transfer  transferFlags `cmd:"" help:"Hand the leadership from the gateway to another one, and wait until that one's routes are in place."`
+	Drain     drainFlags    `cmd:"" help:"Hand over what the gateway leads; it goes on forwarding. With --purge also remove its tunnel."`
 	Purge     purgeFlags    `cmd:"" help:"Remove the gateways' routes and prefix lists, for an uninstall. The gateway makes none until its route-sync is started again."`
 	IAMPolicy readFlags     `cmd:"" name:"iam-policy" help:"Print the least IAM policy that the gateway's role needs."`
 	Version   struct{}      `cmd:"" help:"Print the version of hgctl."`
@@ -151,6 +152,8 @@ func run(ctx context.Context, command []string, f flags, std streams) error {
 		return call(f.Transfer.connection, std, func(s session) error { return s.transfer(ctx, f.Transfer) })
 	case "purge":
 		return call(f.Purge.connection, std, func(s session) error { return s.purge(ctx, f.Purge) })
+	case "drain":
+		return call(f.Drain.connection, std, func(s session) error { return s.drain(ctx, f.Drain) })
 	case "iam-policy":
 		return call(f.IAMPolicy.connection, std, func(s session) error { return s.policy(ctx, f.IAMPolicy) })
 	case "version":
