@@ -97,16 +97,16 @@ func TestTheTunnelOfTheLeaderStays(t *testing.T) {
 
 // An operator who gives up frees the service, which is not asked twice.
 func TestGivingUpReachesTheService(t *testing.T) {
-	t.Run("without a deadline", func(t *testing.T) { givesUp(t, t.Context(), "1h0m0s") })
+	t.Run("without a deadline", func(t *testing.T) { givesUp(t.Context(), t, "1h0m0s") })
 	t.Run("with a deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
-		givesUp(t, ctx, "10m0s")
+		givesUp(ctx, t, "10m0s")
 	})
 }
 
 // givesUp is an operator who gives up when the service was given its time.
-func givesUp(t *testing.T, ctx context.Context, given string) {
+func givesUp(ctx context.Context, t *testing.T, given string) {
 	t.Helper()
 	g := newWholeGateway(t)
 	ctx, cancel := context.WithCancel(ctx)
