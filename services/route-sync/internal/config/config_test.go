@@ -135,3 +135,18 @@ func TestPlansOfShards(t *testing.T) {
 		t.Errorf("all tables are %v", whole.AllTables())
 	}
 }
+
+// However small the bucket is, each shard can make a call.
+func TestSmallBucketOfShards(t *testing.T) {
+	for burst, want := range map[string]float64{"0": 0, "1": 1, "3": 1.5} {
+		c, err := Parse([]string{"--pod-cidrs=100.64.0.0/16", "--route-tables=zone-a=rtb-1,zone-b=rtb-2", "--write-burst=" + burst}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range c.Plans() {
+			if p.Bucket.Burst != want {
+				t.Errorf("--write-burst=%s: %s has a burst of %g, want %g", burst, p.Shard, p.Bucket.Burst, want)
+			}
+		}
+	}
+}

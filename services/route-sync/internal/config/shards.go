@@ -89,7 +89,9 @@ func (c *Config) Plans() []plan.Config {
 			own.FloatingVTEP = Floating{}
 		}
 		p := own.Plan()
-		p.Bucket.Burst /= float64(len(names))
+		if p.Bucket.Burst > 0 {
+			p.Bucket.Burst = max(1, p.Bucket.Burst/float64(len(names))) // less would never be a call
+		}
 		p.Bucket.PerSecond /= float64(len(names))
 		plans = append(plans, p)
 	}
