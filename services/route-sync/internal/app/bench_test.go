@@ -336,8 +336,7 @@ func (l loopback) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
 }
 
-// memory is a network without sockets. Now and then net/http finds a pipe closed in the midst of a long answer, which
-// happens on no socket; a gateway that stands by reads again, and writes have short answers.
+// memory is a network without sockets.
 type memory struct {
 	conns  chan net.Conn
 	closed chan struct{}
