@@ -78,15 +78,22 @@ func (s *Server) PurgeTunnel(ctx context.Context, r *adminv1.PurgeTunnelRequest)
 	return &adminv1.PurgeTunnelResponse{Left: answer.GetLeft()}, nil
 }
 
-// mayStopForwarding is an error while traffic is led to this gateway, as far as is known.
+// mayStopForwarding is an error unless every shard is known to be led by another gateway, which has its routes in place. A gateway that has
+// lost its leadership to nobody is still the one that traffic is led to.
 func (s *Server) mayStopForwarding() error {
 	if !s.Joined.Connected()[daemon.Election] {
 		return status.Error(codes.FailedPrecondition, "election of this gateway is not heard, so it is not known whether the gateway leads: nothing is removed")
 	}
 	st, _ := s.Joined.Status(now())
 	for _, shard := range st.GetShards() {
-		if l := shard.GetLeadership(); l.GetRole() == leadershipv1.Role_ROLE_ACTIVE {
+		l := shard.GetLeadership()
+		switch holder := l.GetHolder().GetId(); {
+		case l.GetRole() == leadershipv1.Role_ROLE_ACTIVE, holder == st.GetGatewayId():
 			return status.Errorf(codes.FailedPrecondition, "the gateway leads shard %s: hand that over first; nothing is removed", l.GetShard())
+		case holder == "":
+			return status.Errorf(codes.FailedPrecondition, "nobody leads shard %s; nothing is removed", l.GetShard())
+		case !l.GetHolderConverged():
+			return status.Errorf(codes.FailedPrecondition, "%s, which leads shard %s, has not recorded yet that its routes are in place; nothing is removed", holder, l.GetShard())
 		}
 	}
 	return nil

@@ -82,8 +82,22 @@ func TestTheTunnelOfTheLeaderStays(t *testing.T) {
 		t.Errorf("forced: %v", err)
 	}
 	g.wants(t, "purge the tunnel")
-	g.leadership.Set(t.Context(), "default", &leadershipv1.Leadership{Shard: "default", Epoch: 8, Role: leadershipv1.Role_ROLE_STANDBY})
-	poll(t, "it may be removed when it does not lead", func() bool { return purge(false) == nil })
+	standby := func(holder *leadershipv1.Gateway, converged bool) *leadershipv1.Leadership {
+		return &leadershipv1.Leadership{Shard: "default", Epoch: 8, Role: leadershipv1.Role_ROLE_STANDBY, Holder: holder, HolderConverged: converged}
+	}
+	for want, l := range map[string]*leadershipv1.Leadership{
+		"nobody leads shard default":                              standby(nil, false),
+		"gw2, which leads shard default, has not recorded yet":    standby(&leadershipv1.Gateway{Id: "gw2"}, false),
+		"the gateway leads shard default: hand that over first; ": standby(&leadershipv1.Gateway{Id: "gw1"}, true), // and cannot prove it
+	} {
+		g.leadership.Set(t.Context(), "default", l)
+		poll(t, want, func() bool {
+			err := purge(false)
+			return status.Code(err) == codes.FailedPrecondition && strings.Contains(err.Error(), want)
+		})
+	}
+	g.leadership.Set(t.Context(), "default", standby(&leadershipv1.Gateway{Id: "gw2"}, true))
+	poll(t, "it may be removed when another one leads", func() bool { return purge(false) == nil })
 	g.wants(t, "purge the tunnel")
 	g.stop[daemon.Election]()
 	poll(t, "election is missed", func() bool {

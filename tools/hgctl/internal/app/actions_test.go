@@ -223,14 +223,14 @@ func (g *gateway) PurgeTunnel(_ context.Context, r *adminv1.PurgeTunnelRequest) 
 }
 
 func (g *gateway) status() *adminv1.Status {
-	role := leadershipv1.Role_ROLE_ACTIVE
+	role, holder := leadershipv1.Role_ROLE_ACTIVE, "gw1"
 	if g.standsBy {
-		role = leadershipv1.Role_ROLE_STANDBY
+		role, holder = leadershipv1.Role_ROLE_STANDBY, "gw2"
 	}
 	return &adminv1.Status{
 		GatewayId: "gw1",
 		Tunnels:   []*tunnelv1.Tunnel{{Counters: &tunnelv1.Counters{RxPackets: g.packets()}}},
-		Shards:    []*adminv1.ShardStatus{{Leadership: &leadershipv1.Leadership{Shard: "default", Role: role}}},
+		Shards:    []*adminv1.ShardStatus{{Leadership: &leadershipv1.Leadership{Shard: "default", Role: role, Holder: &leadershipv1.Gateway{Id: holder}}}},
 		Vteps:     []*vtepsv1.Vtep{{Node: "node1", Ip: "192.168.1.11", State: vtepsv1.State_STATE_ADMITTED}},
 		Routes:    []*routesv1.Route{{TableId: "rtb-1", Destination: "100.64.0.0/16", Target: "eni-1", State: routesv1.State_STATE_IN_SYNC}},
 	}

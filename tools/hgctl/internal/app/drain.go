@@ -64,12 +64,13 @@ func (s session) drain(ctx context.Context, f drainFlags) error {
 	return s.purgeTunnel(ctx, f, st.GetGatewayId())
 }
 
-// handOver transfers each shard that the gateway leads. alone tells that there was nobody to transfer one to, which is an error unless it is
+// handOver transfers each shard that no other gateway leads. alone tells that there was nobody to transfer one to, which is an error unless it is
 // forced.
 func (s session) handOver(ctx context.Context, f drainFlags, st *adminv1.Status) (alone bool, err error) {
 	for _, shard := range st.GetShards() {
 		l := shard.GetLeadership()
-		if l.GetRole() != leadershipv1.Role_ROLE_ACTIVE {
+		holder := l.GetHolder().GetId()
+		if elsewhere := holder != "" && holder != st.GetGatewayId(); elsewhere && l.GetRole() != leadershipv1.Role_ROLE_ACTIVE {
 			continue
 		}
 		within, cancel := context.WithTimeout(ctx, f.Timeout)

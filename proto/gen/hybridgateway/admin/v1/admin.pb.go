@@ -524,7 +524,7 @@ func (x *PurgeRoutesResponse) GetLeft() []string {
 
 type PurgeTunnelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// force has the tunnel removed though this gateway leads: nobody carries the traffic then.
+	// force has the tunnel removed all the same: it may be that nobody carries the traffic then.
 	Force         bool `protobuf:"varint,1,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

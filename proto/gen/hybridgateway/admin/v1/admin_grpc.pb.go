@@ -60,8 +60,8 @@ type AdminServiceClient interface {
 	// is started again, and removes what the gateways own while it leads.
 	PurgeRoutes(ctx context.Context, in *PurgeRoutesRequest, opts ...grpc.CallOption) (*PurgeRoutesResponse, error)
 	// PurgeTunnel removes the gateway's tunnel from its node, which forwards nothing until its
-	// dataplane is started again. FAILED_PRECONDITION when this gateway leads a shard, or it is not known
-	// whether it does: its leadership is to be transferred first.
+	// dataplane is started again. FAILED_PRECONDITION unless every shard is known to be led by another
+	// gateway whose routes are in place: the leadership is to be transferred first.
 	PurgeTunnel(ctx context.Context, in *PurgeTunnelRequest, opts ...grpc.CallOption) (*PurgeTunnelResponse, error)
 	// GetIamPolicy prints the least IAM policy with which this gateway can do what it is
 	// configured to. It only reads.
@@ -220,8 +220,8 @@ type AdminServiceServer interface {
 	// is started again, and removes what the gateways own while it leads.
 	PurgeRoutes(context.Context, *PurgeRoutesRequest) (*PurgeRoutesResponse, error)
 	// PurgeTunnel removes the gateway's tunnel from its node, which forwards nothing until its
-	// dataplane is started again. FAILED_PRECONDITION when this gateway leads a shard, or it is not known
-	// whether it does: its leadership is to be transferred first.
+	// dataplane is started again. FAILED_PRECONDITION unless every shard is known to be led by another
+	// gateway whose routes are in place: the leadership is to be transferred first.
 	PurgeTunnel(context.Context, *PurgeTunnelRequest) (*PurgeTunnelResponse, error)
 	// GetIamPolicy prints the least IAM policy with which this gateway can do what it is
 	// configured to. It only reads.
