@@ -45,7 +45,7 @@ func (d *demo) flow(ctx context.Context, run func(context.Context, *lab.Lab) (fl
 		return err
 	}
 	d.say.OK("%d questions, %d answers; the peers saw the true source: %s", r.Questions, r.Questions, strings.Join(r.Seen, ", "))
-	d.say.OK("through the tunnel: hybrid_vxlan0 counted %d packets out and %d in; %d packets with pod addresses outside of it",
+	d.say.OK("through the tunnel: %d packets of VXLAN out and %d in on the WAN; %d packets with pod addresses outside of it",
 		r.Meter.Out, r.Meter.In, r.Meter.Outside)
 	return nil
 }

@@ -34,8 +34,13 @@ const (
 	counterPods  = "pods-on-wan"
 	counterCut   = "cut"
 	counterDead  = "dead"
+	counterIn    = "tunnel-in"
+	counterOut   = "tunnel-out"
 	checkCounter = "check-" // followed by the port
 )
+
+// tunnelPort is the UDP port of Cilium's VXLAN.
+const tunnelPort = 8472
 
 var (
 	podSet     = nft.Prefixes("pods")
@@ -116,6 +121,8 @@ func (f *Fabric) setUpFilter() error {
 		b.AddSet(podSet, nft.Ranges(f.config.PodNetworks)...)
 		b.AddSet(cutSet)
 		b.Counter(counterDead)
+		b.Counter(counterIn)
+		b.Counter(counterOut)
 		b.AddSet(checkedSet)
 		b.AddSet(deadSet)
 
@@ -136,6 +143,8 @@ func (f *Fabric) setUpFilter() error {
 		}
 		b.Rule("forward", nft.InAmong(checkedSet), nft.Jump("check"))
 		b.Rule("forward", nft.OutAmong(checkedSet), nft.Jump("check"))
+		b.Rule("forward", nft.In(WANPort), nft.UDPTo(tunnelPort), nft.Count(counterIn))
+		b.Rule("forward", nft.Out(WANPort), nft.UDPTo(tunnelPort), nft.Count(counterOut))
 	})
 }
 
@@ -397,6 +406,15 @@ func (f *Fabric) Silence(guest string, silent bool) error {
 	}
 	f.silent[port] = silent
 	return nil
+}
+
+// Tunnelled counts the VXLAN packets that have crossed between the WAN and the VPC, either way.
+type Tunnelled struct{ In, Out uint64 }
+
+// Tunnelled reads the counters.
+func (f *Fabric) Tunnelled() (Tunnelled, error) {
+	counts, err := f.filter.Counters()
+	return Tunnelled{In: counts[counterIn], Out: counts[counterOut]}, err
 }
 
 // Drops counts packets the fabric has dropped for a reason, since it was made.

@@ -9,27 +9,21 @@ import (
 
 // Meter is a reading of the counters that tell which way packets went.
 type Meter struct {
-	In, Out uint64 // through the gateways' tunnel devices: from and to on-premises
+	In, Out uint64 // VXLAN packets on the WAN, from and to on-premises
 	Outside uint64 // packets with a pod address that tried to cross the WAN without the tunnel; the fabric drops them
 }
 
 // Read reads the counters.
 func Read(l *lab.Lab) (Meter, error) {
-	var m Meter
-	for _, g := range l.Gateways {
-		t, err := g.Tunnelled()
-		if err != nil {
-			return Meter{}, err
-		}
-		m.In += t.In
-		m.Out += t.Out
+	t, err := l.World.Fabric.Tunnelled()
+	if err != nil {
+		return Meter{}, err
 	}
 	drops, err := l.World.Fabric.Drops()
 	if err != nil {
 		return Meter{}, err
 	}
-	m.Outside = drops.PodAddresses
-	return m, nil
+	return Meter{In: t.In, Out: t.Out, Outside: drops.PodAddresses}, nil
 }
 
 // Since is the difference to an earlier reading.
@@ -46,9 +40,9 @@ func (m Meter) Tunnelled(questions int) error {
 	case questions == 0:
 		return errors.New("nothing was asked")
 	case m.Out < uint64(questions):
-		return fmt.Errorf("%d packets left through hybrid_vxlan0, for %d questions", m.Out, questions)
+		return fmt.Errorf("%d packets left through the tunnel, for %d questions", m.Out, questions)
 	case m.In < uint64(questions):
-		return fmt.Errorf("%d packets came in through hybrid_vxlan0, for %d questions", m.In, questions)
+		return fmt.Errorf("%d packets came in through the tunnel, for %d questions", m.In, questions)
 	}
 	return nil
 }

@@ -8,23 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tunnelled counts packets that went through the tunnel device since it was
-// made; zero while there is none.
-type Tunnelled struct{ In, Out uint64 }
-
-// Tunnelled reads the tunnel device's counters.
-func (g *Gateway) Tunnelled() (Tunnelled, error) {
-	link, err := g.device()
-	if err != nil || link == nil {
-		return Tunnelled{}, err
-	}
-	s := link.Attrs().Statistics
-	if s == nil {
-		return Tunnelled{}, nil
-	}
-	return Tunnelled{In: s.RxPackets, Out: s.TxPackets}, nil
-}
-
 // device is the tunnel device, nil when there is none.
 func (g *Gateway) device() (netlink.Link, error) {
 	links, err := g.Host.Netlink().LinkList()
