@@ -101,6 +101,7 @@ func (s *suite) all(t *testing.T) {
 		{"bad nodes", s.testBadNodes},
 		{"nodes come and go", s.testNodes},
 		{"hand-over", s.testHandOver},
+		{"drain", s.testDrain},
 		{"node dies", s.testNodeDies},
 		{"API server away", s.testAPIServerAway},
 		{"flows at last", s.testFlows},
