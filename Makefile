@@ -16,7 +16,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-e2e bench-routes bench-dataplane bench-liveness bench-election lab lab-down build services controlplane generate generate-bpf lint precommit clean FORCE
+.PHONY: help demo test test-unit test-e2e fuzz bench-routes bench-dataplane bench-liveness bench-election lab lab-down build services controlplane generate generate-bpf lint precommit clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,11 @@ test-unit: $(TOOLS)/gotestsum
 
 test-e2e: $(TOOLS)/gotestsum
 	$(TOOLS)/gotestsum $(REPORT) -- -count=1 -p 1 -timeout 20m ./tools/lab/e2e/...
+
+FUZZTIME ?= 60s
+
+fuzz: ## run each fuzzer of the parsers of what comes from outside, for FUZZTIME (60s)
+	@.ci/fuzz $(FUZZTIME)
 
 bench-routes: ## measure takeovers of routes, of both kinds and many sizes, against the EC2 stand-in (15 min)
 	@BENCH_ROUTES=1 $(GO) test -count=1 -timeout 60m -v -run '^TestBenchRoutes$$' ./services/route-sync/internal/app
