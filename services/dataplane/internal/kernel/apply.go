@@ -117,7 +117,7 @@ func explain(err error) error {
 // applyEntries carries out FDB, neighbour and route operations in batches.
 func (k *Kernel) applyEntries(ops []plan.Op) []plan.Failure {
 	l, err := k.device()
-	if err != nil && !(errors.Is(err, unix.ENODEV) && !slices.ContainsFunc(ops, k.needsDevice)) {
+	if err != nil && (!errors.Is(err, unix.ENODEV) || slices.ContainsFunc(ops, k.needsDevice)) {
 		return []plan.Failure{{Op: ops[0], Err: err}}
 	}
 	requests := make([]*message, len(ops))

@@ -133,7 +133,7 @@ func checkTarget(t *testing.T, what string, got *Target, want reference) {
 // TestLedgerWalk: a ledger that learns of VTEPs one by one, while other hands and failures disturb the kernel, wants what the reference
 // wants, plans what a comparison of everything would plan, and counts what is there.
 func TestLedgerWalk(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		w := &walker{Rand: rand.New(rand.NewPCG(seed, 4)), vteps: map[string]VTEP{}, tangled: seed%4 < 2}
 		d := desired()
 		d.Guard = seed%2 == 0
