@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -52,14 +53,25 @@ func (s *suite) testBothLead(t *testing.T) {
 	if len(leaders) != 2 || leaders["zone-a"] == leaders["zone-b"] {
 		t.Fatalf("the leaders shall be %v, want two that differ", leaders)
 	}
-	before := s.sent(t)
-	pairs := s.zonePairs(t)
-	for _, pair := range pairs {
-		received(t, pair, 100)
+	before := map[string]uint64{}
+	for _, g := range s.Gateways {
+		sent, err := s.sent(within(t), g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[g.Name] = sent
 	}
-	for name, sent := range s.sent(t) {
-		if sent < before[name]+100 {
-			t.Errorf("%s has sent %d packets into the tunnel, want 100 or more", name, sent-before[name])
+	pairs := s.zonePairs(t)
+	for _, g := range s.Gateways {
+		err := lab.Poll(within(t), g.Name+" to send what leaves its zone", func(ctx context.Context) error {
+			sent, err := s.sent(ctx, g)
+			if err == nil && sent < before[g.Name]+100 {
+				err = errNotYet
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	}
 	for _, pair := range pairs {
@@ -67,18 +79,17 @@ func (s *suite) testBothLead(t *testing.T) {
 	}
 }
 
-// sent is how many packets each gateway has sent into its tunnel.
-func (s *suite) sent(t *testing.T) map[string]uint64 {
-	t.Helper()
-	sent := map[string]uint64{}
-	for _, g := range s.Gateways {
-		l, err := g.Host.Link(gateway.Device)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sent[g.Name] = l.Attrs().Statistics.TxPackets
+// sent is how many packets a gateway has sent through its tunnel, on whatever path.
+func (s *suite) sent(ctx context.Context, g *gateway.Gateway) (uint64, error) {
+	status, err := s.Operator.Status(ctx, g)
+	if err != nil {
+		return 0, err
 	}
-	return sent
+	var sent uint64
+	for _, t := range status.GetTunnels() {
+		sent += t.GetCounters().GetTxPackets()
+	}
+	return sent, nil
 }
 
 // testShardLeaderDies kills the node of one shard's leader, and brings it back.
