@@ -136,7 +136,7 @@ func (c *Config) Plan() plan.Config {
 		Shard:        c.Shard,
 		Tables:       ids(c.RouteTables),
 		Destinations: c.destinations(),
-		Lists:        plan.Lists{IDs: texts(c.PrefixLists)},
+		Lists:        plan.Lists{IDs: texts(c.PrefixLists), Former: c.defaultListName()},
 		Gateways:     texts(c.GatewayENIs),
 		Adopt:        c.AdoptRoutes,
 		RemoveLast:   c.OnLastExit == remove,

@@ -23,7 +23,7 @@ type listVersion struct {
 	version int64
 }
 
-// ReadLists reads prefix lists with all their entries: those with the ids, and those of the gateways' own that have
+// ReadLists reads prefix lists with all their entries: those with the ids, and those that carry [plan.ListTag] and
 // one of the names. Entries are asked for only when the list's version is a new one.
 func (c *Client) ReadLists(ctx context.Context, ids, names []string) ([]plan.PrefixList, plan.Result) {
 	found := make(map[string]plan.PrefixList)
@@ -85,7 +85,7 @@ func (c *Client) describeLists(ctx context.Context, filters []types.Filter, foun
 func listOf(l types.ManagedPrefixList) plan.PrefixList {
 	list := plan.PrefixList{
 		ID: aws.ToString(l.PrefixListId), Name: aws.ToString(l.PrefixListName), IPv6: aws.ToString(l.AddressFamily) == "IPv6",
-		Version: aws.ToInt64(l.Version), Max: int(aws.ToInt32(l.MaxEntries)), Owned: tagged(l.Tags, plan.ListTag),
+		Version: aws.ToInt64(l.Version), Max: int(aws.ToInt32(l.MaxEntries)), Tagged: tagged(l.Tags, plan.ListTag),
 		Busy:     strings.HasSuffix(string(l.State), "-in-progress"),
 		Creating: l.State == types.PrefixListStateCreateInProgress,
 	}

@@ -153,7 +153,7 @@ func TestPrefixLists(t *testing.T) {
 		}
 		return lists
 	}
-	if got := read(); len(got) != 1 || got[0].ID != id || !got[0].Owned || got[0].Version != 1 || got[0].Max != 2 || !slices.Equal(got[0].Entries, []netip.Prefix{pods}) {
+	if got := read(); len(got) != 1 || got[0].ID != id || !got[0].Tagged || got[0].Version != 1 || got[0].Max != 2 || !slices.Equal(got[0].Entries, []netip.Prefix{pods}) {
 		t.Fatalf("got %+v", got)
 	}
 	read()
@@ -169,7 +169,7 @@ func TestPrefixLists(t *testing.T) {
 	if _, result := client.WriteList(ctx, modify, always); result.Outcome != plan.Busy {
 		t.Errorf("with an old version: got %+v", result)
 	}
-	if got := read("pl-theirs", "pl-absent"); len(got) != 2 || !slices.Equal(got[0].Entries, []netip.Prefix{other}) || got[1].Owned {
+	if got := read("pl-theirs", "pl-absent"); len(got) != 2 || !slices.Equal(got[0].Entries, []netip.Prefix{other}) || got[1].Tagged {
 		t.Errorf("got %+v", got)
 	}
 	resize := list(plan.ResizeList, func(w *plan.WriteList) { w.ID, w.Max = id, 5 })

@@ -173,7 +173,7 @@ func (s *State) relevant(d Destination, seen Route) bool {
 		return false // the addresses of an AWS service
 	}
 	list := s.lists.known[d.List]
-	return list.Owned || slices.ContainsFunc(list.Entries, s.ownTraffic)
+	return list.own || slices.ContainsFunc(list.Entries, s.ownTraffic)
 }
 
 // ownTraffic tells whether a CIDR is part of a destination.
@@ -206,14 +206,14 @@ func (s *State) cover() {
 	}
 }
 
-// traffic is what a leftover takes that must not be lost. In a list of the gateways' own, what is no part of a
+// traffic is what a leftover takes that must not be lost. In a list of our own, what is no part of a
 // destination has been given up.
 func (s *State) traffic(d Destination) []netip.Prefix {
 	if d.List == "" {
 		return []netip.Prefix{d.CIDR}
 	}
 	list := s.lists.known[d.List]
-	if !list.Owned {
+	if !list.own {
 		return list.Entries
 	}
 	return slices.DeleteFunc(slices.Clone(list.Entries), func(e netip.Prefix) bool { return !s.ownTraffic(e) })

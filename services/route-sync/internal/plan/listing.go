@@ -39,7 +39,7 @@ func (s *State) managed(ipv6 bool) (PrefixList, bool) {
 	name := s.listName(ipv6)
 	var found PrefixList
 	for _, l := range s.lists.known {
-		if name != "" && l.Owned && l.Name == name && l.IPv6 == ipv6 && (found.ID == "" || l.ID < found.ID) {
+		if name != "" && l.own && l.Name == name && l.IPv6 == ipv6 && (found.ID == "" || l.ID < found.ID) {
 			found = l
 		}
 	}
@@ -68,6 +68,20 @@ func (s *State) wantedLists() []string {
 	return ids
 }
 
+// ours tells whether a list is this installation's own. Another one may share the tables, and what it made carries
+// the same tag. A list that an earlier configuration made may have another name, and entries that have been given up.
+func (s *State) ours(l PrefixList) bool {
+	switch {
+	case !l.Tagged:
+		return false
+	case slices.Contains(s.config.Lists.ManagedNames(), l.Name):
+		return true
+	case slices.Contains(families(s.config.Lists.Former), l.Name):
+		return slices.ContainsFunc(l.Entries, s.ownTraffic)
+	}
+	return len(l.Entries) > 0 && !slices.ContainsFunc(l.Entries, func(e netip.Prefix) bool { return !s.ownTraffic(e) })
+}
+
 // entriesOf are the destinations by whether they are of IPv6, in order.
 func entriesOf(destinations []netip.Prefix) map[bool][]netip.Prefix {
 	entries := make(map[bool][]netip.Prefix)
@@ -83,7 +97,7 @@ func (s *State) listsUnderWay() bool {
 		return false
 	}
 	_, due := s.listWrite()
-	return due || s.lists.writing || slices.ContainsFunc(slices.Collect(maps.Values(s.lists.known)), func(l PrefixList) bool { return l.Owned && l.Busy })
+	return due || s.lists.writing || slices.ContainsFunc(slices.Collect(maps.Values(s.lists.known)), func(l PrefixList) bool { return l.own && l.Busy })
 }
 
 // listAction is the next thing to do about prefix lists, if any.
@@ -190,7 +204,7 @@ func (s *State) listChange(ipv6 bool) (WriteList, bool) {
 func (s *State) listRemoval() (WriteList, bool) {
 	var first PrefixList
 	for id, l := range s.lists.known {
-		if l.Owned && !l.Busy && (first.ID == "" || id < first.ID) && (s.retired || !slices.Contains(s.wantedLists(), id)) && !s.inUse(id) {
+		if l.own && !l.Busy && (first.ID == "" || id < first.ID) && (s.retired || !slices.Contains(s.wantedLists(), id)) && !s.inUse(id) {
 			first = l
 		}
 	}
@@ -238,17 +252,18 @@ func (s *State) ReadListsDone(_ ReadLists, lists []PrefixList, result Result, no
 	before := l.known
 	l.known = make(map[string]PrefixList)
 	for _, list := range lists {
+		list.own = s.ours(list)
 		l.known[list.ID] = list
 		if list.Busy {
 			l.at = min(l.at, poll)
 		}
-		if list.Owned && list.Failure != "" && before[list.ID].Busy {
+		if list.own && list.Failure != "" && before[list.ID].Busy {
 			s.listFailed(list.Name+": "+list.Failure, now, stubborn())
 		}
 	}
 	for id, list := range before {
 		// What was just created may not be seen yet.
-		if _, still := l.known[id]; !still && list.Owned && list.Creating && now < l.changed+2*settling {
+		if _, still := l.known[id]; !still && list.own && list.Creating && now < l.changed+2*settling {
 			l.known[id] = list
 			l.at = min(l.at, now+listBusy)
 		}
@@ -298,7 +313,7 @@ func (s *State) listWritten(w WriteList, id string) {
 	l := &s.lists
 	switch w.Verb {
 	case CreateList:
-		l.known[id] = PrefixList{ID: id, Name: w.Name, IPv6: w.IPv6, Max: w.Max, Busy: true, Creating: true, Owned: true}
+		l.known[id] = PrefixList{ID: id, Name: w.Name, IPv6: w.IPv6, Max: w.Max, Busy: true, Creating: true, Tagged: true, own: true}
 	case DeleteList:
 		delete(l.known, w.ID)
 	default:

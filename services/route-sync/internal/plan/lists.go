@@ -12,7 +12,7 @@ import (
 )
 
 // ListTag marks, with the value "true", the prefix lists that were made by a gateway, which changes and deletes
-// no other. They carry GatewayTag as well, for the sake of IAM policies.
+// no other, and of these only its installation's. They carry GatewayTag as well, for the sake of IAM policies.
 const ListTag = GatewayTag + "-managed"
 
 const (
@@ -37,10 +37,13 @@ type PrefixList struct {
 	Max int
 	// Busy says that a change is under way, Creating that it does not exist yet.
 	Busy, Creating bool
-	// Owned says that it carries ListTag, so that it is the gateways' own.
-	Owned bool
+	// Tagged says that it carries ListTag, so that some gateway made it.
+	Tagged bool
 	// Failure says why the last change of it failed; empty when it did not.
 	Failure string
+
+	// own says that it is this installation's, so that it may be changed and deleted.
+	own bool
 }
 
 // covers tells whether what goes to p is within one entry.
@@ -56,20 +59,27 @@ type Lists struct {
 	// Managed is the name, without family, of the lists that are made and kept in step with the
 	// destinations; empty for none.
 	Managed string
+	// Former is the name that Managed had, or may have had, before this configuration; empty for none.
+	Former string
 }
 
 func (l Lists) used() bool { return len(l.IDs) > 0 || l.Managed != "" }
 
 // ManagedNames are the names of the managed list of each address family.
 func (l Lists) ManagedNames() []string {
-	if l.Managed == "" {
+	return families(l.Managed)
+}
+
+// families are the names of the lists of each address family.
+func families(name string) []string {
+	if name == "" {
 		return nil
 	}
-	return []string{l.Managed + "-ipv4", l.Managed + "-ipv6"}
+	return []string{name + "-ipv4", name + "-ipv6"}
 }
 
 type (
-	// ReadLists reads the prefix lists with these ids and those the gateways own with these
+	// ReadLists reads the prefix lists with these ids and, of those that carry ListTag, those with these
 	// names. ReadListsDone reports its end. There is one at a time.
 	ReadLists struct{ IDs, Names []string }
 	// WriteList makes, changes or deletes one prefix list. WriteListDone reports its end. There is

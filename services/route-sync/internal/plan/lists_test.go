@@ -29,7 +29,7 @@ func pl(entries ...string) PrefixList {
 	return l
 }
 
-func owned(l PrefixList) PrefixList { l.Owned = true; return l }
+func tagged(l PrefixList) PrefixList { l.Tagged = true; return l }
 
 // One call per table, however many networks the list carries.
 func TestTakeoverOfAPrefixList(t *testing.T) {
@@ -141,7 +141,7 @@ func TestMigrationFromAListHasNoGap(t *testing.T) {
 	r.next(readOne)
 	r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-other")}})
 	r.next("read lists pl-1")
-	r.readsLists(owned(pl("100.64.0.0/16", "100.65.0.0/16")))
+	r.readsLists(tagged(pl("100.64.0.0/16", "100.65.0.0/16")))
 	r.observe(2, "eni-me")
 	writes := r.next(
 		"create rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)",
@@ -216,7 +216,7 @@ func TestManagedListIsMade(t *testing.T) {
 	r.next()
 	r.wait(listBusy)
 	r.next("read lists pl-1 pods-ipv4 pods-ipv6")
-	r.readsLists(owned(pl("100.64.0.0/16", "100.65.0.0/16")))
+	r.readsLists(tagged(pl("100.64.0.0/16", "100.65.0.0/16")))
 	r.done(r.next("create rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)")[0], Done)
 	r.next()
 	if r.state.Converged() != 2 {
@@ -231,15 +231,15 @@ func TestManagedListIsKeptInStep(t *testing.T) {
 		have PrefixList
 		want string
 	}{
-		{"in step", owned(pl("100.64.0.0/16", "100.65.0.0/16")), ""},
+		{"in step", tagged(pl("100.64.0.0/16", "100.65.0.0/16")), ""},
 		{"another's of the same name", pl("100.64.0.0/16"), "create list pods-ipv4 +100.64.0.0/16 +100.65.0.0/16 max 2 epoch 2"},
-		{"one is missing, no room", owned(pl("100.64.0.0/16")), "resize list pl-1 max 2 epoch 2"},
-		{"one is wrong, no room", owned(pl("100.64.0.0/16", "100.66.0.0/16")), "resize list pl-1 max 3 epoch 2"},
-		{"one is wrong, room", func() PrefixList { l := owned(pl("100.64.0.0/16", "100.66.0.0/16")); l.Max = 3; return l }(),
+		{"one is missing, no room", tagged(pl("100.64.0.0/16")), "resize list pl-1 max 2 epoch 2"},
+		{"one is wrong, no room", tagged(pl("100.64.0.0/16", "100.66.0.0/16")), "resize list pl-1 max 3 epoch 2"},
+		{"one is wrong, room", func() PrefixList { l := tagged(pl("100.64.0.0/16", "100.66.0.0/16")); l.Max = 3; return l }(),
 			"modify list pl-1 +100.65.0.0/16 -100.66.0.0/16 epoch 2"},
-		{"larger than it need be", func() PrefixList { l := owned(pl("100.64.0.0/16", "100.65.0.0/16")); l.Max = 5; return l }(),
+		{"larger than it need be", func() PrefixList { l := tagged(pl("100.64.0.0/16", "100.65.0.0/16")); l.Max = 5; return l }(),
 			"resize list pl-1 max 2 epoch 2"},
-		{"being changed", func() PrefixList { l := owned(pl("100.64.0.0/16")); l.Busy = true; return l }(), ""},
+		{"being changed", func() PrefixList { l := tagged(pl("100.64.0.0/16")); l.Busy = true; return l }(), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, managed, func(c *Config) { c.Tables = c.Tables[:1] })
@@ -295,7 +295,7 @@ func TestListIsReadBeforeItIsChangedAgain(t *testing.T) {
 				t.Errorf("%s: written again without a look", o)
 			}
 		}
-		r.readsLists(owned(pl("100.64.0.0/16")))
+		r.readsLists(tagged(pl("100.64.0.0/16")))
 		for _, a := range r.actions() {
 			if w, is := a.(WriteList); is {
 				t.Errorf("%s: written again: %s", o, w)
@@ -310,9 +310,9 @@ func TestManagedListThatIsGone(t *testing.T) {
 	r.observe(1, "eni-other")
 	r.actions()
 	r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-other")}})
-	r.readsLists(owned(pl("100.64.0.0/16")))
+	r.readsLists(tagged(pl("100.64.0.0/16")))
 	r.next("read lists pl-1 pods-ipv4 pods-ipv6") // the route was seen before the list
-	r.readsLists(owned(pl("100.64.0.0/16")))
+	r.readsLists(tagged(pl("100.64.0.0/16")))
 	r.observe(2, "eni-me")
 	w := r.next("replace rtb-a pl-1 -> eni-me epoch 2 attempt 1 (takeover)")[0]
 	r.done(w, NoList)
@@ -356,4 +356,95 @@ func TestStaleReadDeletesNothing(t *testing.T) {
 		}
 	}
 	t.Error("the leftover stays")
+}
+
+// Two installations may share tables. The list of the other one, whose gateways carry the tag too, is not ours.
+func TestListOfAnotherInstallation(t *testing.T) {
+	theirs := tagged(pl("172.20.0.0/16"))
+	theirs.ID, theirs.Name = "pl-b", "theirs-ipv4"
+	empty := tagged(pl())
+	empty.ID, empty.Name = "pl-b", "theirs-ipv4"
+	for name, list := range map[string]PrefixList{"with their networks": theirs, "empty": empty} {
+		for kind, change := range map[string]func(*Config){
+			"CIDRs": func(*Config) {}, "lists of ours": withList, "a managed list": managed,
+			"no managed list any more": func(c *Config) { c.Lists.Former = "pods" },
+		} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				r := newRig(t, one, change, func(c *Config) { c.Gateways = []string{"eni-b"} })
+				r.observe(1, "eni-other")
+				r.actions()
+				own := tagged(pl("100.64.0.0/16"))
+				table := Table{ToList("pl-b"): to("eni-b"), To(cidr("100.64.0.0/16")): to("eni-other")}
+				r.readsTables(map[string]Table{"rtb-a": table})
+				r.actions()
+				r.readsLists(list, own)
+				for epoch := range uint64(3) { // it leads, has to purge, and leads again
+					r.observe(2+epoch, "eni-me")
+					if epoch == 1 {
+						r.state.retire(true)
+					}
+					for range 100 {
+						for _, a := range r.actions() {
+							switch a := a.(type) {
+							case Write:
+								if a.Destination == ToList("pl-b") {
+									t.Fatalf("%s, to the list of another installation", a)
+								}
+								if a.Verb == Delete {
+									delete(table, a.Destination)
+								} else {
+									table[a.Destination] = to("eni-me")
+								}
+								r.done(a, Done)
+							case WriteList:
+								if a.ID == "pl-b" {
+									t.Fatalf("%s, the list of another installation", a)
+								}
+								r.state.WriteListDone(a, "pl-1", Result{}, r.now)
+							case Read:
+								r.readsTables(map[string]Table{"rtb-a": table})
+							case ReadLists:
+								r.readsLists(list, own)
+							}
+						}
+						r.now = r.state.Wake()
+					}
+				}
+				for _, s := range r.state.Changed() {
+					if s.Destination == ToList("pl-b") {
+						t.Errorf("told: %+v", s)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What an earlier configuration made is known by its name, or by having nothing in it but parts of our networks.
+func TestListOfAnEarlierConfiguration(t *testing.T) {
+	named := tagged(pl("100.64.0.0/16", "100.66.0.0/16")) // 100.66.0.0/16 has been given up
+	for _, c := range []struct {
+		name   string
+		list   PrefixList
+		former string
+		own    bool
+	}{
+		{"its name, one of our networks", named, "pods", true},
+		{"its name, none of our networks", tagged(pl("100.66.0.0/16")), "pods", false},
+		{"another name, one of our networks", named, "others", false},
+		{"another name, only our networks", tagged(pl("100.64.7.0/24")), "others", true},
+		{"no tag", pl("100.64.0.0/16"), "pods", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, one, func(config *Config) { config.Lists.Former = c.former })
+			r.observe(1, "eni-other")
+			r.actions()
+			r.readsTables(map[string]Table{"rtb-a": {ToList("pl-1"): to("eni-me"), To(cidr("100.64.0.0/16")): to("eni-me")}})
+			r.actions()
+			r.readsLists(c.list)
+			if own := r.state.lists.known["pl-1"].own; own != c.own {
+				t.Errorf("ours: %v", own)
+			}
+		})
+	}
 }

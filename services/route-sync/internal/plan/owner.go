@@ -81,10 +81,10 @@ func (s *State) judge(r *route) (class, string) {
 	return class, why
 }
 
-// inside tells whether a list has no entries but parts of destinations, or is the gateways' own.
+// inside tells whether a list has no entries but parts of destinations, or is our own.
 func (s *State) inside(list string) bool {
 	l := s.lists.known[list]
-	return l.Owned || !slices.ContainsFunc(l.Entries, func(e netip.Prefix) bool { return !s.ownTraffic(e) })
+	return l.own || !slices.ContainsFunc(l.Entries, func(e netip.Prefix) bool { return !s.ownTraffic(e) })
 }
 
 // Adopt lets a route be replaced although what it leads to now is not a gateway. The error says why that cannot be.

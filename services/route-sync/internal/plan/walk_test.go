@@ -19,7 +19,7 @@ import (
 // lost replies, writes that take effect long after their caller gave up, stale reads, contradicting errors,
 // operators who delete and change routes, stalls between decision and call, restarts, also with the other kind of
 // destination, and changes of leadership at any moment. After every schedule all traffic must lead to the newest
-// epoch's gateway, and no foreign route may have been touched; and no leader may ever delete a route that traffic
+// epoch's gateway, and no foreign route, nor another installation's, may have been touched; and no leader may ever delete a route that traffic
 // needs. A failing schedule is run again with WALK_SEED.
 func TestRandomFaultSchedules(t *testing.T) {
 	const workers = 4
@@ -137,6 +137,12 @@ func newWorld(seed uint64) *world {
 		given.Entries = append(given.Entries, k.Destination.CIDR)
 	}
 	w.lists[given.ID] = given
+	w.lists["pl-others"] = PrefixList{
+		ID: "pl-others", Name: "others-ipv4", Version: 1, Max: 1, Tagged: true, Entries: []netip.Prefix{netip.MustParsePrefix("172.20.0.0/16")},
+	}
+	for t := range walkTables {
+		w.routes[Key{fmt.Sprintf("rtb-%d", t), ToList("pl-others")}] = to("eni-others")
+	}
 	for _, k := range append(w.keys(), w.sideKeys()...) {
 		switch w.random.IntN(8) {
 		case 0:
@@ -524,6 +530,9 @@ func (g *gateway) send(a Write, finish func(Result) func()) {
 
 // apply is the effect of a write.
 func (w *world) apply(a Write) Result {
+	if a.Destination == ToList("pl-others") {
+		w.fail("%s: the route is another installation's", a)
+	}
 	old, there := w.routes[a.Key]
 	list, listed := w.lists[a.Destination.List]
 	late := a.Epoch != w.epoch
@@ -582,7 +591,7 @@ func (g *gateway) readLists(a ReadLists) {
 		known := w.seen().lists
 		for _, id := range slices.Sorted(maps.Keys(known)) {
 			l := known[id]
-			if slices.Contains(a.IDs, l.ID) || l.Owned && slices.Contains(a.Names, l.Name) {
+			if slices.Contains(a.IDs, l.ID) || l.Tagged && slices.Contains(a.Names, l.Name) {
 				lists = append(lists, l)
 			}
 		}
@@ -631,14 +640,14 @@ func (w *world) applyList(a WriteList) (string, Result) {
 	case a.Verb == CreateList:
 		w.made++
 		id = fmt.Sprintf("pl-made%d", w.made)
-		list = PrefixList{ID: id, Name: a.Name, Max: a.Max, Owned: true, Creating: true, Version: 1, Entries: slices.Clone(a.Add)}
+		list = PrefixList{ID: id, Name: a.Name, Max: a.Max, Tagged: true, Creating: true, Version: 1, Entries: slices.Clone(a.Add)}
 		effect = func(l *PrefixList) { l.Creating = false }
 	case !there:
 		return id, Result{Outcome: NoList, Detail: "no such list"}
 	case list.Busy || a.Verb == ModifyList && a.Version != list.Version:
 		return id, Result{Outcome: Busy, Detail: "being changed"}
-	case !list.Owned:
-		w.fail("%s: the list is not the gateways' own", a)
+	case a.ID == "pl-given" || a.ID == "pl-others":
+		w.fail("%s: the list is not the installation's own", a)
 	case a.Verb == ModifyList:
 		effect = func(l *PrefixList) {
 			l.Version++

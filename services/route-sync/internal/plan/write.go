@@ -68,7 +68,7 @@ func (s *State) concluded(open bool, now time.Duration) {
 func (s *State) ownLists() []PrefixList {
 	var own []PrefixList
 	for _, l := range s.lists.known {
-		if l.Owned {
+		if l.own {
 			own = append(own, l)
 		}
 	}
@@ -217,7 +217,7 @@ func (s *State) WriteDone(w Write, result Result, now time.Duration) {
 
 // noList: a prefix list is gone. What is known of lists is old.
 func (s *State) noList(id string, now time.Duration) {
-	if s.lists.known[id].Owned {
+	if s.lists.known[id].own {
 		delete(s.lists.known, id)
 		s.arrange(now)
 		s.allChanged = true

@@ -21,7 +21,7 @@ type EC2 interface {
 	ReadTables(ctx context.Context, ids []string) plan.ReadResult
 	// Owners looks network interfaces up.
 	Owners(ctx context.Context, ids []string) (map[string]plan.Owner, plan.Result)
-	// ReadLists reads prefix lists by id, and the gateways' own by name. There is one such call at a time.
+	// ReadLists reads prefix lists by id, and those that gateways made by name. There is one such call at a time.
 	ReadLists(ctx context.Context, ids, names []string) ([]plan.PrefixList, plan.Result)
 	// Inspect looks up whether a network interface exists and its source/destination check is on.
 	Inspect(ctx context.Context, eni string) (exists, on bool, result plan.Result)

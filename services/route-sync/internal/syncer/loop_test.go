@@ -326,7 +326,7 @@ func TestLostLeadershipAbandonsCalls(t *testing.T) {
 
 // A gateway that stands by has as many connections ready as its takeover can use, as soon as it knows how many.
 func TestConnectionsAreWarmInStandby(t *testing.T) {
-	list := plan.PrefixList{ID: "pl-1", Name: "pods-ipv4", Version: 1, Entries: []netip.Prefix{destination(0)}, Max: 1, Owned: true}
+	list := plan.PrefixList{ID: "pl-1", Name: "pods-ipv4", Version: 1, Entries: []netip.Prefix{destination(0)}, Max: 1, Tagged: true}
 	for name, managed := range map[string]string{"routes": "", "routes to a list": "pods"} {
 		t.Run(name, func(t *testing.T) {
 			change := func(c *plan.Config) { c.Lists.Managed = managed }
