@@ -53,40 +53,41 @@ type checking struct {
 
 func (c *checking) want(at time.Duration) { c.at, c.retryAt, c.refusals = min(c.at, at), 0, 0 }
 
-// checkAction is the next thing to do about the check, if any.
-func (s *State) checkAction(now time.Duration) (Action, bool) {
-	c := &s.check
-	if now < s.checkWake() {
+// switchAction switches the check off, if that is due.
+func (s *State) switchAction(now time.Duration) (Action, bool) {
+	if now < s.switchWake() {
 		return nil, false
 	}
-	c.busy = true
-	if s.switchDue() && now >= max(c.retryAt, s.writable(reserveTakeover)) {
-		s.spend(now)
-		return SwitchOff{Interface: s.config.Interface, Epoch: s.acting}, true
+	s.check.busy = true
+	s.spend(now)
+	return SwitchOff{Interface: s.config.Interface, Epoch: s.acting}, true
+}
+
+// switchWake is when the check is to be switched off. That is a write, so it takes an epoch.
+func (s *State) switchWake() time.Duration {
+	c := &s.check
+	if c.busy || s.acting == 0 || s.retired || !s.config.ManageCheck || c.state != CheckOn {
+		return never
 	}
-	c.at = never
+	return max(c.retryAt, s.writable(reserveTakeover))
+}
+
+// inspectAction looks at the check, if that is due.
+func (s *State) inspectAction(now time.Duration) (Action, bool) {
+	if now < s.inspectWake() {
+		return nil, false
+	}
+	s.check.busy, s.check.at = true, never
 	s.reads.spend(now)
 	return Inspect{Interface: s.config.Interface}, true
 }
 
-// switchDue tells whether the check is to be switched off. That is a write, so it takes an epoch.
-func (s *State) switchDue() bool {
-	return s.acting != 0 && !s.retired && s.config.ManageCheck && s.check.state == CheckOn
-}
-
-func (s *State) checkWake() time.Duration {
+func (s *State) inspectWake() time.Duration {
 	c := &s.check
-	if c.busy {
+	if c.busy || c.at == never {
 		return never
 	}
-	wake := c.at
-	if wake != never {
-		wake = max(wake, s.reads.ready(0))
-	}
-	if s.switchDue() {
-		wake = min(wake, max(c.retryAt, s.writable(reserveTakeover)))
-	}
-	return wake
+	return max(c.at, s.reads.ready(0))
 }
 
 // InspectDone takes the end of an Inspect.

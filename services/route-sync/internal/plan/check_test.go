@@ -87,3 +87,46 @@ func TestInterfaceThatDoesNotExist(t *testing.T) {
 		t.Error("no problem")
 	}
 }
+
+// As long as the check is on, EC2 drops whatever comes by the routes: switching it off waits for none of them, though
+// they take all that the bucket has.
+func TestCheckIsSwitchedOffBeforeRoutesAreWritten(t *testing.T) {
+	for name, early := range map[string]bool{"found out while standing by": true, "found out while taking over": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, many(10, 20), func(c *Config) { c.Bucket, c.ManageCheck = EC2Writes(), true })
+			r.observe(1, "eni-other")
+			for _, a := range r.state.Next(r.now) {
+				switch a := a.(type) {
+				case Inspect:
+					r.state.InspectDone(a, true, early, Result{}, r.now)
+				case Read:
+					r.read = a
+					r.reads(to("eni-other"))
+				}
+			}
+			r.observe(2, "eni-me")
+			start := r.now
+			for r.now < start+10*time.Second {
+				for _, a := range r.state.Next(r.now) {
+					switch a := a.(type) {
+					case Inspect:
+						r.state.InspectDone(a, true, true, Result{}, r.now)
+					case Read:
+						r.read = a
+						r.state.ReadDone(a, ReadResult{Tables: r.written()}, r.now)
+					case Write:
+						r.done(a, Done)
+					case SwitchOff:
+						took := r.now - start
+						if early && took > 0 || took > 300*time.Millisecond {
+							t.Errorf("switched off %s after the takeover began", took)
+						}
+						return
+					}
+				}
+				r.now = r.state.Wake()
+			}
+			t.Error("not switched off within ten seconds")
+		})
+	}
+}

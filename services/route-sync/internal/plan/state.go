@@ -249,6 +249,10 @@ func (s *State) Next(now time.Duration) []Action {
 		}
 		s.acting, s.allChanged = epoch, true
 	}
+	// While the check is on, EC2 drops all that the routes bring.
+	if a, due := s.switchAction(now); due {
+		actions = append(actions, a)
+	}
 	if s.acting != 0 {
 		actions = append(actions, s.writes(now)...)
 	}
@@ -263,7 +267,7 @@ func (s *State) Next(now time.Duration) []Action {
 		s.reads.spend(now)
 		actions = append(actions, l)
 	}
-	for _, next := range []func(time.Duration) (Action, bool){s.checkAction, s.probeAction} {
+	for _, next := range []func(time.Duration) (Action, bool){s.inspectAction, s.probeAction} {
 		if a, due := next(now); due {
 			actions = append(actions, a)
 		}
@@ -273,7 +277,7 @@ func (s *State) Next(now time.Duration) []Action {
 
 // Wake is the time at which Next has something new to return although nothing happened.
 func (s *State) Wake() time.Duration {
-	wake := min(s.readWake(), s.lookup.wake(), s.listWake(), s.checkWake(), s.probeWake())
+	wake := min(s.readWake(), s.lookup.wake(), s.listWake(), s.switchWake(), s.inspectWake(), s.probeWake())
 	if s.acting != 0 {
 		wake = min(wake, s.validUntil, s.writeAt)
 	}
