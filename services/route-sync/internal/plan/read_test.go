@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -297,7 +298,8 @@ func TestTakenForForeignUntilTagged(t *testing.T) {
 	r.state.LookupDone(Lookup{Interfaces: []string{"eni-x"}}, nil, Result{Outcome: Unknown, Detail: "no answer"}, r.now)
 	r.conditions(Errored)
 	r.wait(time.Second)
-	r.next("lookup eni-x")
+	r.next(readOne, "lookup eni-x")
+	r.reads(to("eni-x"))
 	r.state.LookupDone(Lookup{Interfaces: []string{"eni-x"}}, map[string]Owner{"eni-x": {Exists: true}}, Result{}, r.now)
 	r.next()
 	r.conditions(Conflict)
@@ -331,5 +333,51 @@ func TestChangedTellsEachChangeOnce(t *testing.T) {
 	r.reads(Route{})
 	if got := r.state.Changed(); len(got) != 1 || got[0].Condition != Pending || got[0].Target != "" {
 		t.Errorf("got %v", got)
+	}
+}
+
+// A late write of the previous holder does not stay in a table in which all is well, whatever is amiss with another.
+func TestLateWriteBesideATableThatFails(t *testing.T) {
+	for _, outcome := range []Outcome{Done, Denied, Quota, NoTable, Unknown} {
+		t.Run(outcome.String(), func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.Destinations = c.Destinations[:1] })
+			r.observe(1, "eni-other")
+			r.actions()
+			r.reads(to("eni-other"))
+			tables := r.written()
+			pods := To(r.state.config.Destinations[0])
+			r.observe(2, "eni-me")
+			start := r.now
+			late, lateAt := false, start+500*time.Millisecond
+			for r.now < start+time.Minute {
+				actions := r.actions()
+				for _, a := range actions {
+					switch a := a.(type) {
+					case Write:
+						if a.Table == "rtb-b" {
+							tables["rtb-b"][pods] = to(a.Interface)
+							r.done(a, Done)
+						} else {
+							r.done(a, outcome)
+						}
+					case Read:
+						r.readsTables(map[string]Table{"rtb-a": maps.Clone(tables["rtb-a"]), "rtb-b": maps.Clone(tables["rtb-b"])})
+					}
+				}
+				if late && tables["rtb-b"][pods] == to("eni-me") {
+					break
+				}
+				if len(actions) == 0 {
+					r.now = r.state.Wake()
+				}
+				if !late && r.now >= lateAt {
+					late, r.now = true, lateAt
+					tables["rtb-b"][pods] = to("eni-other")
+				}
+			}
+			if took := r.now - lateAt; took > 2*time.Second {
+				t.Errorf("it stayed %s", took)
+			}
+		})
 	}
 }

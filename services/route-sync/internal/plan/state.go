@@ -13,10 +13,10 @@ const (
 	aftermath = time.Second
 )
 
-// verifications are the times after convergence at which the routes are read again, so that a
-// late write of the previous holder does not stay.
-func verifications() []time.Duration {
-	return []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
+// verifyFrom has the routes read 1, 2 and 4 seconds from now, instead of at the times that were planned before, so
+// that a late write of the previous holder does not stay.
+func (s *State) verifyFrom(now time.Duration) {
+	s.read.verify = []time.Duration{now + time.Second, now + 2*time.Second, now + 4*time.Second}
 }
 
 // Config is what stays the same.
@@ -93,6 +93,9 @@ type State struct {
 	heldSince time.Duration
 	held      uint64
 	converged bool
+	// stalled says that no route is left but those that are in place, that have failed and are tried again, or whose
+	// targets are unclear; stalledBefore that it was so since this gateway took over.
+	stalled, stalledBefore bool
 	// heard says that election has said anything; reads that began before readsFrom do not count.
 	heard     bool
 	readsFrom time.Duration
@@ -217,6 +220,7 @@ func (s *State) takeOver(now time.Duration) {
 	s.converged, s.removed = false, false
 	s.allChanged = true
 	s.read.verify = nil
+	s.stalled, s.stalledBefore = false, false
 	s.check.want(now)
 }
 

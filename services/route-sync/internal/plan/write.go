@@ -18,50 +18,56 @@ type step struct {
 // writes returns the writes to start now, and notes when the next one is due.
 func (s *State) writes(now time.Duration) []Action {
 	var actions []Action
-	s.writeAt = never
+	s.writeAt, s.stalled = never, false
 	open, full, due := s.uncarried && !s.retired, false, 0
+	first := open // a route is not in place and has not failed
 	for _, r := range s.order() {
 		next := s.step(r)
 		open = open || next.open
+		first = first || next.open && r.failures == 0 && (next.due || !r.known && !s.missing[r.key.Table])
 		if r.writing || !next.due {
 			continue
 		}
 		due++
 		at := max(r.retryAt, s.writable(next.reserve))
-		switch first := s.writable(reserveTakeover); {
+		switch soonest := s.writable(reserveTakeover); {
 		case full:
 		case s.writing >= s.config.Parallel:
 			full, s.writeAt = true, never // the end of a write is what happens next
-		case first > now:
-			full, s.writeAt = true, first
+		case soonest > now:
+			full, s.writeAt = true, soonest
 		case at > now:
 			s.writeAt = min(s.writeAt, at)
 		default:
 			actions = append(actions, s.write(r, next, now))
 		}
-		if full && open {
+		if full && open && first {
 			return actions // nothing more to find out
 		}
 	}
 	if due == 0 && s.writing == 0 {
 		s.pace.idle(now)
 	}
+	s.stalled = open && !first
 	s.concluded(open, now)
 	return actions
 }
 
-// concluded notes that nothing is left to be done, unless something is open.
+// concluded notes that nothing is left to be done, unless something is open, or nothing but what has failed. From then
+// on it looks again, so that no table waits for another.
 func (s *State) concluded(open bool, now time.Duration) {
 	switch {
 	case s.retired:
 		_, lists := s.listRemoval()
 		busy := s.lists.writing || slices.ContainsFunc(s.ownLists(), func(l PrefixList) bool { return l.Busy }) || s.config.Lists.used() && !s.lists.read
 		s.removed = !open && !lists && !busy
-	case !open && !s.converged:
+	case s.converged:
+	case !open:
 		s.converged = true
-		for _, after := range verifications() {
-			s.read.verify = append(s.read.verify, now+after)
-		}
+		s.verifyFrom(now)
+	case s.stalled && !s.stalledBefore:
+		s.stalledBefore = true
+		s.verifyFrom(now)
 	}
 }
 
