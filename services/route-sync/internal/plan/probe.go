@@ -47,7 +47,8 @@ func (s *State) planProbes(now time.Duration) {
 	}
 }
 
-// probeAction is the next probe, if one is due. A takeover goes first.
+// probeAction is the next probe, if one is due. A takeover goes first, until all that is left of it fails: most likely
+// for want of a permission.
 func (s *State) probeAction(now time.Duration) (Action, bool) {
 	if now < s.probeWake() {
 		return nil, false
@@ -61,7 +62,7 @@ func (s *State) probeAction(now time.Duration) (Action, bool) {
 
 func (s *State) probeWake() time.Duration {
 	p := &s.probes
-	if p.busy || len(p.queue) == 0 || s.acting != 0 && !s.converged {
+	if p.busy || len(p.queue) == 0 || s.acting != 0 && !s.converged && !s.stalled {
 		return never
 	}
 	return max(p.at, p.queue[0].at, s.writable(reserveOther))

@@ -48,3 +48,39 @@ func TestProbes(t *testing.T) {
 		t.Errorf("missing: %v, asked %v", missing, asked)
 	}
 }
+
+// The gateway that leads and may not write a route is the one that has to say which permission is missing.
+func TestProbesOfALeaderThatMayNotWrite(t *testing.T) {
+	r := newRig(t, one, func(c *Config) { c.Bucket = EC2Writes() })
+	r.observe(1, "eni-me")
+	start, probes := r.now, 0
+	for r.now < start+time.Minute {
+		for _, a := range r.state.Next(r.now) {
+			switch a := a.(type) {
+			case Probe:
+				probes++
+				result := Result{}
+				if a.Action == ReplaceRoute {
+					result = Result{Outcome: Denied, Detail: "no"}
+				}
+				r.state.ProbeDone(a, result, r.now)
+			case Inspect:
+				r.state.InspectDone(a, true, false, Result{}, r.now)
+			case Read:
+				r.state.ReadDone(a, ReadResult{Tables: map[string]Table{"rtb-a": {To(cidr("100.64.0.0/16")): to("eni-other")}}, Account: "123456789012"}, r.now)
+			case Lookup:
+				r.state.LookupDone(a, map[string]Owner{"eni-other": {Exists: true, Gateway: true}}, Result{}, r.now)
+			case Write:
+				if probes > 0 && a.Attempt == 1 {
+					t.Error("it asked while a route had yet to be written")
+				}
+				r.done(a, Denied)
+			}
+		}
+		r.now = max(r.now, r.state.Wake())
+	}
+	missing := r.state.Missing()
+	if len(missing) != 1 || missing[0] != (Permission{"ec2:ReplaceRoute", "arn:aws:ec2:*:123456789012:route-table/rtb-a"}) {
+		t.Errorf("missing: %v after %d probes", missing, probes)
+	}
+}

@@ -93,8 +93,8 @@ type State struct {
 	heldSince time.Duration
 	held      uint64
 	converged bool
-	// stalled says that no route is left but those that are in place, that have failed and are tried again, or whose
-	// targets are unclear; stalledBefore that it was so since this gateway took over.
+	// stalled says that not all routes are in place, and that those that are not have failed or stay unclear;
+	// stalledBefore that it was so since this gateway took over.
 	stalled, stalledBefore bool
 	// heard says that election has said anything; reads that began before readsFrom do not count.
 	heard     bool

@@ -24,7 +24,7 @@ func (s *State) writes(now time.Duration) []Action {
 	for _, r := range s.order() {
 		next := s.step(r)
 		open = open || next.open
-		first = first || next.open && r.failures == 0 && (next.due || !r.known && !s.missing[r.key.Table])
+		first = first || next.open && r.failures == 0 && (next.due || s.unseen(r))
 		if r.writing || !next.due {
 			continue
 		}
@@ -51,6 +51,16 @@ func (s *State) writes(now time.Duration) []Action {
 	s.stalled = open && !first
 	s.concluded(open, now)
 	return actions
+}
+
+// unseen tells whether a route waits for the first look at it, or at what it leads to.
+func (s *State) unseen(r *route) bool {
+	if !r.known {
+		return !s.missing[r.key.Table]
+	}
+	class, _ := s.judge(r)
+	_, looked := s.owners[r.seen.Target]
+	return class == unclear && !looked && s.lookup.failures == 0
 }
 
 // concluded notes that nothing is left to be done, unless something is open, or nothing but what has failed. From then
