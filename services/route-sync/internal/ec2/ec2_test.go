@@ -160,10 +160,10 @@ func TestReadTables(t *testing.T) {
 	}
 	want := plan.Table{
 		plan.To(netip.MustParsePrefix("10.0.0.0/16")): {Kind: plan.Other, Target: "local"},
-		plan.To(pods):  {Kind: plan.Interface, Target: "eni-1", Instance: "i-1"},
+		plan.To(pods):  {Kind: plan.Interface, Target: "eni-1"},
 		plan.To(other): {Kind: plan.Other, Target: "tgw-1"},
 		plan.To(netip.MustParsePrefix("100.66.0.0/16")): {Kind: plan.Interface, Target: "eni-gone", Blackhole: true},
-		plan.To(netip.MustParsePrefix("fd00::/64")):     {Kind: plan.Interface, Target: "eni-1", Instance: "i-1"},
+		plan.To(netip.MustParsePrefix("fd00::/64")):     {Kind: plan.Interface, Target: "eni-1"},
 	}
 	if !maps.Equal(got.Tables["rtb-1"], want) || got.Account != "123456789012" {
 		t.Errorf("got %+v, want %+v", got.Tables["rtb-1"], want)

@@ -106,7 +106,7 @@ func routeOf(r types.Route) plan.Route {
 		Propagated: r.Origin == types.RouteOriginEnableVgwRoutePropagation,
 	}
 	if eni := aws.ToString(r.NetworkInterfaceId); eni != "" {
-		route.Kind, route.Target, route.Instance = plan.Interface, eni, aws.ToString(r.InstanceId)
+		route.Kind, route.Target = plan.Interface, eni
 		return route
 	}
 	for _, target := range []*string{

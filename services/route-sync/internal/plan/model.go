@@ -67,8 +67,6 @@ type Route struct {
 	Kind Kind
 	// Target is the AWS id of what the route points to.
 	Target string
-	// Instance is the instance that the interface is attached to, empty when it is not known.
-	Instance string
 	// Blackhole says that the target cannot take traffic.
 	Blackhole bool
 	// Propagated says that a virtual private gateway made it: it cannot be replaced, but a static

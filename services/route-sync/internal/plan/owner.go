@@ -45,8 +45,6 @@ func (s *State) classify(r Route) (class, string) {
 	switch {
 	case !looked:
 		return unclear, ""
-	case v.denied != "" && r.Blackhole && r.Instance == "":
-		return ours, ""
 	case v.denied != "":
 		return foreign, "points to " + r.Target + ", and whose that is cannot be told (" + v.denied + ")" + remedy
 	case !v.Exists && r.Blackhole:

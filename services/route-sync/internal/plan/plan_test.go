@@ -78,8 +78,7 @@ func TestWhatMayBeReplaced(t *testing.T) {
 		{"an interface that is gone", Route{Kind: Interface, Target: "eni-x", Blackhole: true}, nil, ok, replace, Pending},
 		{"an interface that EC2 does not know yet", to("eni-x"), nil, ok, "", Pending},
 		{"an interface that must not be looked up", to("eni-x"), nil, denied, "", Conflict},
-		{"a stopped one that must not be looked up", Route{Kind: Interface, Target: "eni-x", Instance: "i-1", Blackhole: true}, nil, denied, "", Conflict},
-		{"a vanished one that must not be looked up", Route{Kind: Interface, Target: "eni-x", Blackhole: true}, nil, denied, replace, Pending},
+		{"a stopped, detached or vanished one that must not be looked up", Route{Kind: Interface, Target: "eni-x", Blackhole: true}, nil, denied, "", Conflict},
 		{"a transit gateway", Route{Kind: Other, Target: "tgw-1"}, nil, ok, "", Conflict},
 		{"a transit gateway that is gone", Route{Kind: Other, Target: "tgw-1", Blackhole: true}, nil, ok, "", Conflict},
 	} {

@@ -184,7 +184,7 @@ func (w *world) sideKeys() []Key {
 func (w *world) alien() Route {
 	return []Route{
 		{Kind: Other, Target: "tgw-1"},
-		{Kind: Interface, Target: "eni-alien", Instance: "i-alien"},
+		{Kind: Interface, Target: "eni-alien"},
 		{Kind: Interface, Target: "eni-alien", Blackhole: true},
 		{Kind: Other, Target: "vgw-1", Blackhole: true},
 	}[w.random.IntN(4)]
