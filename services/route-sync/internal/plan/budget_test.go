@@ -157,3 +157,43 @@ func TestReadBudget(t *testing.T) {
 		t.Errorf("%d reads after a takeover", reads)
 	}
 }
+
+// Routes left over from another configuration that lead to the gateway before are part of the takeover, and take what
+// the bucket has; those that lead here already wait for the half that is left for others.
+func TestBucketIsForLeftoversThatLeadElsewhere(t *testing.T) {
+	for target, want := range map[string]time.Duration{"eni-other": 0, "eni-me": 3 * time.Second} {
+		t.Run(target, func(t *testing.T) {
+			r := newRig(t, many(4, 10), withList, func(c *Config) { c.Bucket = EC2Writes() })
+			var entries []string
+			for _, d := range r.state.config.Destinations {
+				entries = append(entries, d.String())
+			}
+			r.observe(1, "eni-other")
+			r.actions()
+			r.reads(to(target))
+			r.readsLists(pl(entries...))
+			r.observe(2, "eni-me")
+			start, deletes := r.now, 0
+			for deletes < 40 && r.now < start+time.Minute {
+				actions := r.actions()
+				for _, a := range actions {
+					switch a := a.(type) {
+					case Write:
+						if a.Verb == Delete {
+							deletes++
+						}
+						r.done(a, Done)
+					case Read:
+						r.state.ReadDone(a, ReadResult{Tables: r.written()}, r.now)
+					}
+				}
+				if len(actions) == 0 {
+					r.now = r.state.Wake()
+				}
+			}
+			if took := r.now - start; deletes != 40 || took < want || want == 0 && took > 0 {
+				t.Errorf("%d are gone after %s", deletes, took)
+			}
+		})
+	}
+}

@@ -155,7 +155,11 @@ func (s *State) leftover(r *route, class class) step {
 	case class != ours:
 		return step{}
 	case r.covered && !slices.ContainsFunc(r.covers, func(c *route) bool { return !c.placed || !c.proven }):
-		return step{due: true, verb: Delete, reason: Leftover, reserve: reserveOther, open: !here}
+		gone := step{due: true, verb: Delete, reason: Leftover, reserve: reserveOther}
+		if !here {
+			gone.reserve, gone.open = reserveTakeover, true // its traffic goes to the gateway before
+		}
+		return gone
 	case here:
 		return step{}
 	case r.covered && !slices.ContainsFunc(r.covers, func(c *route) bool { return !s.promising(c) }):
