@@ -175,9 +175,10 @@ func (c *Client) list(ctx context.Context, w plan.WriteList) (string, error) {
 	return w.ID, err
 }
 
-// token makes a list that is asked for twice be made once.
+// token makes a list that is asked for twice be made once. EC2 may answer a token that it knows with the list that was
+// made for it, though that is gone, so the next list takes another.
 func token(w plan.WriteList) string {
-	sum := sha256.Sum256([]byte(w.String()))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s serial %d", w, w.Serial))
 	return hex.EncodeToString(sum[:])
 }
 

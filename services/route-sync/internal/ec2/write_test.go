@@ -142,6 +142,11 @@ func TestPrefixLists(t *testing.T) {
 	if result.Outcome != plan.Done || id == "" || id != again || len(s.Snapshot().PrefixLists) != 1 {
 		t.Fatalf("got %q and %q, %+v", id, again, result)
 	}
+	create.Serial++
+	anew, _ := client.WriteList(ctx, create, always)
+	if _, result := client.WriteList(ctx, list(plan.DeleteList, func(w *plan.WriteList) { w.ID = anew }), always); anew == id || result.Outcome != plan.Done {
+		t.Fatalf("a list to be made anew is %q, %+v", anew, result)
+	}
 	if err := s.AddPrefixList(ec2standin.PrefixList{ID: "pl-theirs", Name: "pods-ipv4", MaxEntries: 1}); err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,8 @@ type listing struct {
 	// readFailures are those of reads, in a row.
 	readFailures int
 	readFailure  string
+	// made counts the lists that EC2 said it made.
+	made int
 	// polls counts the looks in a row at a list that is being changed.
 	polls int
 	// strays are lists that tables have routes to and that nobody told us about.
@@ -165,7 +167,8 @@ func (s *State) listChange(ipv6 bool) (WriteList, bool) {
 	case have.Busy:
 		return WriteList{}, false
 	case !found:
-		return WriteList{Verb: CreateList, Name: s.listName(ipv6), IPv6: ipv6, Add: want[:min(len(want), maxChange)], Max: len(want)}, true
+		add := want[:min(len(want), maxChange)]
+		return WriteList{Verb: CreateList, Name: s.listName(ipv6), IPv6: ipv6, Add: add, Max: len(want), Serial: s.lists.made}, true
 	}
 	w := WriteList{ID: have.ID, Name: have.Name, IPv6: ipv6, Version: have.Version}
 	present := make(map[netip.Prefix]bool, len(have.Entries))
@@ -262,11 +265,16 @@ func (s *State) ReadListsDone(_ ReadLists, lists []PrefixList, result Result, no
 		}
 	}
 	for id, list := range before {
-		// What was just created may not be seen yet.
-		if _, still := l.known[id]; !still && list.own && list.Creating && now < l.changed+2*settling {
-			l.known[id] = list
-			l.at = min(l.at, now+listBusy)
+		if _, still := l.known[id]; still || !list.own || !list.Creating {
+			continue
 		}
+		if now >= l.changed+2*settling {
+			s.listFailed(list.Name+": EC2 said that it makes "+id+", and does not show it", now, stubborn())
+			continue
+		}
+		// What was just created may not be seen yet.
+		l.known[id] = list
+		l.at = min(l.at, now+listBusy)
 	}
 	s.arrange(now)
 	s.allChanged = true
@@ -313,6 +321,7 @@ func (s *State) listWritten(w WriteList, id string) {
 	l := &s.lists
 	switch w.Verb {
 	case CreateList:
+		l.made++
 		l.known[id] = PrefixList{ID: id, Name: w.Name, IPv6: w.IPv6, Max: w.Max, Busy: true, Creating: true, Tagged: true, own: true}
 	case DeleteList:
 		delete(l.known, w.ID)

@@ -93,7 +93,10 @@ type (
 		Max         int
 		// Version is the one that the change is based on.
 		Version int64
-		Epoch   uint64
+		// Serial tells the list that CreateList asks for from those that were made before. It is the same when a
+		// call is repeated because nobody knows how it ended.
+		Serial int
+		Epoch  uint64
 	}
 )
 

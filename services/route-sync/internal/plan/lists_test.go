@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -30,6 +31,18 @@ func pl(entries ...string) PrefixList {
 }
 
 func tagged(l PrefixList) PrefixList { l.Tagged = true; return l }
+
+// leaderWithoutList has just come to lead, with one network, one table and no list yet.
+func leaderWithoutList(t *testing.T) *rig {
+	t.Helper()
+	r := newRig(t, managed, one)
+	r.observe(1, "eni-other")
+	r.actions()
+	r.readsTables(map[string]Table{"rtb-a": {}})
+	r.readsLists()
+	r.observe(2, "eni-me")
+	return r
+}
 
 // One call per table, however many networks the list carries.
 func TestTakeoverOfAPrefixList(t *testing.T) {
@@ -263,12 +276,7 @@ func TestManagedListIsKeptInStep(t *testing.T) {
 
 // A list that cannot be made is no reason to lose packets: each network gets a route of its own.
 func TestManagedListThatCannotBeMade(t *testing.T) {
-	r := newRig(t, managed, one)
-	r.observe(1, "eni-other")
-	r.actions()
-	r.readsTables(map[string]Table{"rtb-a": {}})
-	r.readsLists()
-	r.observe(2, "eni-me")
+	r := leaderWithoutList(t)
 	r.next("create list pods-ipv4 +100.64.0.0/16 max 1 epoch 2")
 	r.state.WriteListDone(WriteList{Verb: CreateList, Name: "pods-ipv4"}, "", Result{Outcome: Denied, Detail: "grant it"}, r.now)
 	r.done(r.next("create rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0], Done)
@@ -281,12 +289,7 @@ func TestManagedListThatCannotBeMade(t *testing.T) {
 // A change whose reply was lost, and one that came too late, are looked into before the next.
 func TestListIsReadBeforeItIsChangedAgain(t *testing.T) {
 	for _, o := range []Outcome{Unknown, Busy} {
-		r := newRig(t, managed, one)
-		r.observe(1, "eni-other")
-		r.actions()
-		r.readsTables(map[string]Table{"rtb-a": {}})
-		r.readsLists()
-		r.observe(2, "eni-me")
+		r := leaderWithoutList(t)
 		r.next("create list pods-ipv4 +100.64.0.0/16 max 1 epoch 2")
 		r.state.WriteListDone(WriteList{Verb: CreateList, Name: "pods-ipv4"}, "", Result{Outcome: o, Detail: "because"}, r.now)
 		r.wait(time.Second)
@@ -446,5 +449,60 @@ func TestListOfAnEarlierConfiguration(t *testing.T) {
 				t.Errorf("ours: %v", own)
 			}
 		})
+	}
+}
+
+// EC2 says that a list is made, and never shows it, as when it answers with one that is gone. The networks get routes
+// of their own, and the next try asks for another list.
+func TestListThatIsMadeAndNeverSeen(t *testing.T) {
+	r := leaderWithoutList(t)
+	var serials []int
+	routed := false
+	for start := r.now; len(serials) < 3 && r.now < start+5*time.Minute; {
+		actions := r.actions()
+		for _, a := range actions {
+			switch a := a.(type) {
+			case WriteList:
+				serials = append(serials, a.Serial)
+				r.state.WriteListDone(a, "pl-1", Result{}, r.now)
+			case ReadLists:
+				r.readsLists()
+			case Write:
+				routed = routed || a.Destination == To(cidr("100.64.0.0/16"))
+				r.done(a, Done)
+			case Read:
+				r.readsTables(r.written())
+			}
+		}
+		if len(actions) == 0 {
+			r.now = r.state.Wake()
+		}
+	}
+	if !slices.Equal(serials, []int{0, 1, 2}) {
+		t.Errorf("asked for %v", serials)
+	}
+	if !routed {
+		t.Error("no route carries the network")
+	}
+}
+
+// Of a list whose making was not acknowledged the same one is asked for again.
+func TestListIsAskedForAgain(t *testing.T) {
+	r := leaderWithoutList(t)
+	var serials []int
+	for range 20 {
+		for _, a := range r.actions() {
+			switch a := a.(type) {
+			case WriteList:
+				serials = append(serials, a.Serial)
+				r.state.WriteListDone(a, "", Result{Outcome: Unknown, Detail: "no answer"}, r.now)
+			case ReadLists:
+				r.readsLists()
+			}
+		}
+		r.wait(time.Second)
+	}
+	if len(serials) < 2 || slices.Max(serials) != 0 {
+		t.Errorf("asked for %v", serials)
 	}
 }
