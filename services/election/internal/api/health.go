@@ -10,7 +10,8 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-var errNotServing = errors.New("it answers that it is not ready")
+// ErrNotServing is why a service that answers does not serve.
+var ErrNotServing = errors.New("it answers that it is not ready")
 
 // FollowHealth sends why the service behind conn does not serve, or nil when it does: at first, and whenever that
 // may have changed; to every receiver, in turn. It works until ctx ends; a stream that breaks is opened again after
@@ -34,7 +35,7 @@ func FollowHealth(ctx context.Context, conn grpc.ClientConnInterface, receivers 
 			wait.Reset()
 			var state error
 			if m.GetStatus() != healthv1.HealthCheckResponse_SERVING {
-				state = errNotServing
+				state = ErrNotServing
 			}
 			if !tell(ctx, receivers, state) {
 				return ctx.Err()

@@ -70,12 +70,14 @@ func Run(ctx context.Context, c config.Config) error {
 	}
 	var tunnels []chan<- feed.Update[api.Tunnel]
 	var routes []chan<- feed.Update[api.Routes]
-	var serves []chan<- error
+	var routesHealth, serves []chan<- error
 	for _, l := range s.loops {
 		tunnels, routes, serves = append(tunnels, l.tunnels), append(routes, l.routes), append(serves, l.registry)
+		routesHealth = append(routesHealth, l.routesHealth)
 		tasks = append(tasks, daemon.Task{Name: "record", Run: func(ctx context.Context) error { return l.record.Follow(ctx, l.observations) }})
 	}
 	tasks = append(tasks,
+		daemon.Task{Name: "health of route-sync", Run: func(ctx context.Context) error { return api.FollowHealth(ctx, routeSync, routesHealth...) }},
 		daemon.Task{Name: "health of vtep-registry", Run: func(ctx context.Context) error { return api.FollowHealth(ctx, registry, serves...) }},
 		daemon.Task{Name: "tunnel stream", Run: func(ctx context.Context) error {
 			return feed.Follow(ctx, api.TunnelSource(dataplane, skipped(t.Log, "tunnel event cannot be read, skipped")), tunnels...)
@@ -112,6 +114,7 @@ func newLoop(c config.Config, s config.Shard, t *telemetry.Telemetry, m *metrics
 		observations: make(chan term.Observation, queue),
 		tunnels:      make(chan feed.Update[api.Tunnel], queue),
 		routes:       make(chan feed.Update[api.Routes], queue),
+		routesHealth: make(chan error, queue),
 		registry:     make(chan error, queue),
 		transfers:    make(chan transfer),
 		swapped:      make(chan swapped, 1),
@@ -131,7 +134,7 @@ func newLoop(c config.Config, s config.Shard, t *telemetry.Telemetry, m *metrics
 		}),
 		record:     r,
 		leadership: log,
-		candidate:  candidate{nodeIP: c.NodeIP.Addr, registry: errNotAsked},
+		candidate:  candidate{nodeIP: c.NodeIP.Addr, routesHealth: errNotAsked, registry: errNotAsked},
 		ready:      newReadiness(),
 		now:        boottime.Now,
 		known:      func() {},

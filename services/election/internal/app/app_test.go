@@ -159,14 +159,14 @@ func TestKill(t *testing.T) {
 func TestServicesAway(t *testing.T) {
 	_, kubeconfig, _ := fresh(t)
 	one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
-	stopOne, stopTwo := one.serve(), two.serve()
+	ofOne, ofTwo := one.serve(), two.serve()
 	one.start()
 	epoch := one.untilRole(active).GetEpoch()
 	two.start()
 	two.untilRole(standby)
 
-	stopOne()
-	stopTwo()
+	ofOne.stop()
+	ofTwo.stop()
 	two.untilRole(observer)
 	end := boottime.Now() + 4*time.Second
 	l := one.until("renewals beyond a lease", func(l *leadershipv1.Leadership) bool {

@@ -11,11 +11,12 @@ import (
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
 
-// errNotAsked is what is known of vtep-registry at the start.
+// errNotAsked is what is known of a service's health at the start.
 var errNotAsked = errors.New("it has told nothing yet")
 
 // candidate joins what makes this gateway one that can lead: its tunnel is ready, its
-// network interface is known, both are said by services that answer, and vtep-registry serves.
+// network interface is known, both are said by services that answer, and route-sync and vtep-registry serve. That
+// dataplane serves is the same as that the tunnel is ready.
 type candidate struct {
 	// nodeIP overrides the tunnel's address when it is valid.
 	nodeIP netip.Addr
@@ -24,8 +25,8 @@ type candidate struct {
 	tunnelLost error
 	iface      *api.Interface
 	routesLost error
-	// registry is why vtep-registry does not serve; nil when it does.
-	registry error
+	// routesHealth is why route-sync does not serve, and registry why vtep-registry does not; nil when they do.
+	routesHealth, registry error
 }
 
 // candidacy is what the term is to know. The error says why this gateway does not stand.
@@ -37,9 +38,15 @@ func (c *candidate) candidacy() (term.Candidacy, error) {
 	if c.nodeIP.IsValid() {
 		g.NodeIP = c.nodeIP
 	}
+	if c.routesHealth != nil {
+		// The route tables cannot be read: by this gateway, then another one shall lead, or since EC2 is away for all,
+		// then somebody has to.
+		return term.Candidacy{Reserve: true, Gateway: g}, fmt.Errorf("route-sync does not serve: %w", c.routesHealth)
+	}
 	return term.Candidacy{Standing: true, Gateway: g}, nil
 }
 
+// missing is what keeps this gateway from leading, except that route-sync answers and does not serve.
 func (c *candidate) missing() error {
 	switch {
 	case c.tunnelLost != nil:
@@ -50,6 +57,8 @@ func (c *candidate) missing() error {
 		return fmt.Errorf("the tunnel is not ready: %s", c.tunnel.Reason)
 	case c.routesLost != nil:
 		return fmt.Errorf("route-sync does not answer: %w", c.routesLost)
+	case c.routesHealth != nil && !errors.Is(c.routesHealth, api.ErrNotServing):
+		return fmt.Errorf("route-sync does not serve: %w", c.routesHealth)
 	case c.iface == nil:
 		return errors.New("route-sync does not know this gateway's network interface yet")
 	case c.registry != nil:

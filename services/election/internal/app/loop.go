@@ -40,8 +40,8 @@ type loop struct {
 	observations chan term.Observation
 	tunnels      chan feed.Update[api.Tunnel]
 	routes       chan feed.Update[api.Routes]
-	// registry has why vtep-registry does not serve, nil when it does.
-	registry chan error
+	// routesHealth has why route-sync does not serve, and registry why vtep-registry does not; nil when they do.
+	routesHealth, registry chan error
 	// transfers are what operators ask for.
 	transfers chan transfer
 	// swapped holds the end of the one write that is under way.
@@ -116,6 +116,9 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 				l.step(ctx, term.RoutesConverged{Epoch: epoch})
 			}
 			l.stand(ctx)
+		case err := <-l.routesHealth:
+			l.candidate.routesHealth = err
+			l.stand(ctx)
 		case err := <-l.registry:
 			l.candidate.registry = err
 			l.stand(ctx)
@@ -140,6 +143,7 @@ func (l *loop) drain(ctx context.Context) {
 			return
 		case <-l.tunnels:
 		case <-l.routes:
+		case <-l.routesHealth: //nolint:errcheck // nor this
 		case <-l.registry: //nolint:errcheck // what it says matters no longer
 		}
 	}

@@ -74,7 +74,7 @@ func newTraced(t *testing.T, id string, version uint64) *traced {
 	began := time.Now()
 	x.now = func() time.Duration { return time.Hour + time.Since(began) }
 	x.known = x.leadership.MarkSynced
-	x.candidate.registry = nil // it serves
+	x.candidate.routesHealth, x.candidate.registry = nil, nil // they serve
 	return x
 }
 

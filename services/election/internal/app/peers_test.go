@@ -19,6 +19,7 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/daemon"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	"github.com/hybridgateway/gateway/services/election/internal/app"
 	"github.com/hybridgateway/gateway/services/election/internal/config"
 )
@@ -302,26 +303,122 @@ func TestHandoverByName(t *testing.T) {
 	_ = one
 }
 
-// One of the leader's services goes away: it hands over after a while. When the service is back, it stands by.
-func TestLeaderThatIsNotWholeHandsOver(t *testing.T) {
+// Each of a gateway's services goes away, or says that it is not ready: a standby stands no more, and a leader hands over
+// after a while. When the service is back, it stands by.
+func TestEachServiceMatters(t *testing.T) {
 	_, kubeconfig, _ := fresh(t)
-	one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
-	introduce(t, one, two)
-	one.peers = append(one.peers, "--unhealthy-grace=100ms")
-	stop := one.serve()
-	two.serve()
-	one.start()
-	one.untilConverged(1)
-	two.start()
-	two.untilRole(standby)
-	one.untilSeen(two)
-	stop()
-	if l := two.untilRole(active); l.GetEpoch() != 3 || l.GetCause() != handover {
-		t.Errorf("the successor got %v", l)
+	leader, other := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
+	introduce(t, leader, other)
+	of := map[*gateway]services{}
+	for _, g := range []*gateway{leader, other} {
+		g.peers = append(g.peers, "--unhealthy-grace=100ms")
+		of[g] = g.serve()
 	}
-	one.untilRole(observer)
-	one.serve()
-	one.untilRole(standby)
+	leader.start()
+	leader.untilConverged(1)
+	other.start()
+	other.untilRole(standby)
+	leader.untilSeen(other)
+	other.untilSeen(leader)
+
+	tunnel := func(g *gateway, ready bool) {
+		g.tunnel.Set(t.Context(), "hybrid_vxlan0", &tunnelv1.Tunnel{
+			Ready: ready, Reason: "no such device", VtepIp: "10.0.0." + g.id[2:], Mac: "02:00:0a:00:00:0" + g.id[2:],
+		})
+	}
+	type trouble struct {
+		what, says string
+		come, pass func(*gateway)
+	}
+	troubles := []trouble{{
+		"the tunnel is not ready", "no such device",
+		func(g *gateway) { tunnel(g, false) },
+		func(g *gateway) { tunnel(g, true) },
+	}}
+	for _, name := range []string{daemon.Dataplane, daemon.RouteSync, daemon.VtepRegistry} {
+		troubles = append(troubles, trouble{
+			name + " is down", name,
+			func(g *gateway) { of[g][name].stop() },
+			func(g *gateway) { of[g][name] = g.serveOne(name) },
+		})
+	}
+	for _, name := range []string{daemon.RouteSync, daemon.VtepRegistry} {
+		troubles = append(troubles, trouble{
+			name + " does not serve", name,
+			func(g *gateway) { of[g][name].SetServing(false) },
+			func(g *gateway) { of[g][name].SetServing(true) },
+		})
+	}
+	for _, x := range troubles {
+		t.Log(x.what)
+		x.come(other)
+		other.untilRole(observer)
+		if status, body := other.get("/readyz"); status != 503 || !strings.Contains(body, x.says) {
+			t.Errorf("%s: /readyz: %d %s", x.what, status, body)
+		}
+		x.pass(other)
+		other.untilRole(standby)
+		leader.untilPeer("that it stands", func(p *leadershipv1.Peer) bool { return p.GetStanding() })
+
+		x.come(leader)
+		if l := other.untilRole(active); l.GetCause() != handover {
+			t.Errorf("%s: the successor got %v", x.what, l)
+		}
+		leader.until("the successor", func(l *leadershipv1.Leadership) bool {
+			return l.GetRole() == observer && l.GetHolder().GetId() == other.id
+		})
+		x.pass(leader)
+		leader.untilRole(standby)
+		leader, other = other, leader
+	}
+}
+
+// The route-sync of all gateways cannot read the route tables, since EC2 is away: the leader keeps leading, whether gateways
+// watch each other or not. Where they do, it hands over once another can.
+func TestNoRouteSyncServes(t *testing.T) {
+	for _, watched := range []bool{false, true} {
+		t.Run(map[bool]string{false: "unwatched", true: "watched"}[watched], func(t *testing.T) {
+			_, kubeconfig, _ := fresh(t)
+			one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
+			if watched {
+				introduce(t, one, two)
+			}
+			one.peers = append(one.peers, "--unhealthy-grace=100ms")
+			ofOne, ofTwo := one.serve(), two.serve()
+			one.start()
+			epoch := one.untilConverged(1).GetEpoch()
+			two.start()
+			two.untilRole(standby)
+			if watched {
+				one.untilSeen(two)
+			}
+			ofTwo[daemon.RouteSync].SetServing(false)
+			two.untilRole(observer)
+			if watched {
+				one.untilPeer("that it does not stand", func(p *leadershipv1.Peer) bool { return !p.GetStanding() })
+			}
+			ofOne[daemon.RouteSync].SetServing(false)
+			eventually(t, "it does not stand", func() bool {
+				status, _ := one.get("/readyz")
+				return status == 503
+			})
+			for range 10 {
+				l := one.until("a renewal", func(l *leadershipv1.Leadership) bool {
+					return l.GetRole() != active || l.GetCause() == leadershipv1.Cause_CAUSE_RENEWED
+				})
+				if l.GetRole() != active || l.GetEpoch() != epoch {
+					t.Fatalf("the leader became %v", l)
+				}
+			}
+			ofTwo[daemon.RouteSync].SetServing(true)
+			two.untilRole(standby)
+			if watched {
+				if l := two.untilRole(active); l.GetCause() != handover {
+					t.Errorf("the successor got %v", l)
+				}
+			}
+		})
+	}
 }
 
 // eventually waits until is says yes.

@@ -140,26 +140,42 @@ func background(t *testing.T, what string, f func(context.Context) error) (stop 
 	return stop
 }
 
-// serve runs the gateway's dataplane, route-sync and vtep-registry.
-func (g *gateway) serve() (stop func()) {
-	dataplane, routeSync, registry := daemon.NewServer(), daemon.NewServer(), daemon.NewServer()
-	registry.SetServing(true)
-	tunnelv1.RegisterTunnelServiceServer(dataplane, &tunnelServer{log: g.tunnel, opened: &g.streams})
-	routesv1.RegisterRoutesServiceServer(routeSync, &routesServer{log: g.routes, opened: &g.streams})
-	stopDataplane := background(g.t, "dataplane", func(ctx context.Context) error {
-		return dataplane.ServeSocket(ctx, filepath.Join(g.dir, "dataplane.sock"))
-	})
-	stopRouteSync := background(g.t, "route-sync", func(ctx context.Context) error {
-		return routeSync.ServeSocket(ctx, filepath.Join(g.dir, "route-sync.sock"))
-	})
-	stopRegistry := background(g.t, "vtep-registry", func(ctx context.Context) error {
-		return registry.ServeSocket(ctx, filepath.Join(g.dir, "vtep-registry.sock"))
-	})
-	return func() {
-		stopDataplane()
-		stopRouteSync()
-		stopRegistry()
+// service is one of the gateway's services that run.
+type service struct {
+	*daemon.Server
+	stop func()
+}
+
+// services are those that run, by their names.
+type services map[string]service
+
+func (s services) stop() {
+	for _, one := range s {
+		one.stop()
 	}
+}
+
+// serve runs the gateway's dataplane, route-sync and vtep-registry, which serve.
+func (g *gateway) serve() services {
+	all := services{}
+	for _, name := range []string{daemon.Dataplane, daemon.RouteSync, daemon.VtepRegistry} {
+		all[name] = g.serveOne(name)
+	}
+	return all
+}
+
+func (g *gateway) serveOne(name string) service {
+	s := daemon.NewServer()
+	s.SetServing(true)
+	switch name {
+	case daemon.Dataplane:
+		tunnelv1.RegisterTunnelServiceServer(s, &tunnelServer{log: g.tunnel, opened: &g.streams})
+	case daemon.RouteSync:
+		routesv1.RegisterRoutesServiceServer(s, &routesServer{log: g.routes, opened: &g.streams})
+	}
+	return service{s, background(g.t, name, func(ctx context.Context) error {
+		return s.ServeSocket(ctx, filepath.Join(g.dir, name+".sock"))
+	})}
 }
 
 type tunnelServer struct {

@@ -23,35 +23,46 @@ func (t *Term) decide() {
 // takeable tells from when on, and why, this gateway may take the record; ok is false
 // when it may not, however long it waits.
 func (t *Term) takeable() (at time.Duration, cause Cause, ok bool) {
-	switch r := t.record; {
+	switch {
 	case t.leading && !t.present:
 		// Somebody deleted the record under us; others leave it alone for a while.
 		return t.now, Vacant, true
 	case t.offered():
 		// Nobody else could lead after all. We led until now, whole or not, and do again.
 		return t.now, Restarted, true
-	case !t.local.Standing:
+	case !t.local.Standing && !t.local.Reserve:
 		return 0, 0, false
+	}
+	at, cause = t.free()
+	switch soon, suspected := t.suspicion(); {
+	case cause == Restarted:
+	case !t.local.Standing:
+		at += t.config.LeaseDuration // whoever stands comes first
+	case cause == Expired && suspected && soon < at:
+		return soon, Suspected, true
+	}
+	return at, cause, true
+}
+
+// free tells from when on, and why, a gateway that stands may take the record by what is in it.
+func (t *Term) free() (at time.Duration, cause Cause) {
+	switch r := t.record; {
 	case !t.present && !t.held && !t.others.led:
-		return t.now, Vacant, true
+		return t.changed, Vacant
 	case !t.present:
 		// Its last holder may not know yet that it was deleted, or it is a peer that has led.
-		return t.changed + t.config.LeaseDuration, Vacant, true
+		return t.changed + t.config.LeaseDuration, Vacant
 	case r.Holder.ID == "" && r.Handover != nil:
-		return t.now, HandedOver, true
+		return t.changed, HandedOver
 	case r.Holder.ID == "":
-		return t.now, Vacant, true
+		return t.changed, Vacant
 	case r.Handover != nil && r.Holder.ID == t.config.ID:
-		return t.now, HandedOver, true
+		return t.changed, HandedOver
 	case t.mine() || t.inherited:
-		return t.now, Restarted, true
+		return t.changed, Restarted
 	default:
 		stated := min(r.Duration, maxForeignDuration)
-		at = t.changed + max(t.config.LeaseDuration, stated)
-		if soon, suspected := t.suspicion(); suspected && soon < at {
-			return soon, Suspected, true
-		}
-		return at, Expired, true
+		return t.changed + max(t.config.LeaseDuration, stated), Expired
 	}
 }
 

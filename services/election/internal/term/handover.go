@@ -92,7 +92,7 @@ func (t *Term) handOnOwnAccord() {
 func (t *Term) handOnOwnAccordAt() time.Duration {
 	switch {
 	case t.handing != nil:
-	case !t.local.Standing && (t.config.Blind || t.successor(nil) != nil):
+	case !t.local.Standing && (t.config.Blind && !t.local.Reserve || t.successor(nil) != nil):
 		return max(t.unwhole+t.config.UnhealthyGrace, t.handAgain)
 	case t.local.Standing && !t.config.prefers(t.self()) && t.record.converged():
 		if p := t.preferred(); p != nil {

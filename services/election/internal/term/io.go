@@ -67,7 +67,10 @@ func (o Outcome) String() string {
 // A leader that loses its candidacy keeps leading.
 type Candidacy struct {
 	Standing bool
-	// Gateway is complete when Standing is true; its ID is ignored.
+	// Reserve is true of a gateway that does not stand and could lead if nobody else did: it takes a record that nobody
+	// who stands has taken for a whole LeaseDuration, and its own.
+	Reserve bool
+	// Gateway is complete when Standing or Reserve is true; its ID is ignored.
 	Gateway Gateway
 }
 

@@ -119,7 +119,7 @@ type Leadership struct {
 type Role uint8
 
 const (
-	// Observer does not stand for election.
+	// Observer does not stand for election; one in reserve may lead all the same.
 	Observer Role = iota + 1
 	// Standby stands for election and does not hold the record.
 	Standby

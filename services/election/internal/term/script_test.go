@@ -109,6 +109,8 @@ func parseInput(words []string) (time.Duration, Input, error) {
 		return now, Tick{}, nil
 	case verb == "stand":
 		return now, Candidacy{Standing: true, Gateway: testGateway(1)}, nil
+	case verb == "reserve":
+		return now, Candidacy{Reserve: true, Gateway: testGateway(1)}, nil
 	case verb == "sit":
 		return now, Candidacy{}, nil
 	case verb == "peers":

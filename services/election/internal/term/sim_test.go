@@ -248,14 +248,14 @@ func (s *sim) start(n *node) {
 	}
 	n.term = New(c)
 	s.note(n, "starts")
-	s.stand(n, true)
+	s.stand(n, true, false)
 	s.poll(n, n.starts)
 	s.listen()
 }
 
-func (s *sim) stand(n *node, standing bool) {
+func (s *sim) stand(n *node, standing, reserve bool) {
 	n.standing = standing
-	s.step(n, Candidacy{Standing: standing, Gateway: testGateway(byte(n.number))})
+	s.step(n, Candidacy{Standing: standing, Reserve: reserve, Gateway: testGateway(byte(n.number))})
 	s.tellPeers(n)
 }
 
@@ -609,8 +609,8 @@ func (s *sim) fault() {
 			s.step(n, Stop{})
 		}
 	case 7:
-		s.stand(n, false)
-		s.after(s.duration(0, 4*time.Second), func() { s.stand(n, true) })
+		s.stand(n, false, s.rng.IntN(2) == 0)
+		s.after(s.duration(0, 4*time.Second), func() { s.stand(n, true, false) })
 	case 8:
 		unread := slices.ContainsFunc(s.nodes, func(n *node) bool { return n.term == nil || !n.term.held })
 		if s.deletes && s.present && !s.deleted && !unread && s.creating == 0 {

@@ -216,6 +216,9 @@ func (t *Term) applied(a *attempt) {
 		if until > t.now && t.handing == nil {
 			t.leading, t.epoch, t.validUntil = true, a.record.Epoch, until
 			t.cause = a.cause
+			if !t.local.Standing {
+				t.unwhole = t.now // whoever shall have it instead is sought after the grace
+			}
 		}
 	case Renew, Converge:
 		if t.leading && t.epoch == a.record.Epoch {
@@ -234,11 +237,11 @@ func (t *Term) applied(a *attempt) {
 }
 
 func (t *Term) stand(c Candidacy) {
-	if !c.Standing {
+	if !c.Standing && (t.local.Standing || t.config.Blind && t.local.Reserve && !c.Reserve) {
+		t.unwhole = t.now
+	}
+	if !c.Standing && !c.Reserve {
 		c.Gateway = t.local.Gateway
-		if t.local.Standing {
-			t.unwhole = t.now
-		}
 	}
 	t.local = c
 	t.local.Gateway.ID = t.config.ID
