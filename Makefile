@@ -16,7 +16,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-e2e fuzz bench-routes bench-dataplane bench-liveness bench-election lab lab-down build services controlplane generate generate-bpf lint precommit clean FORCE
+.PHONY: help demo test test-unit test-e2e fuzz bench-routes bench-dataplane bench-liveness bench-election sim-election lab lab-down build services controlplane generate generate-bpf lint precommit clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ bench-dataplane: ## measure TCP and small packets beside plain routing and a tun
 
 bench-election: build ## measure what the death of the active gateway's node and planned hand-overs cost, in the lab, with both backends (10 min)
 	@$(SUDO) $(BIN)/lab bench-election $(ELECTION)
+
+sim-election: ## simulate a million schedules of failures of gateways that elect, and print the seed of the fresh ones (10 min or more)
+	@$(GO) test -count=1 -timeout 0 -v -run '^TestSimulation$$' ./services/election/internal/term -sim-count=1000000 -sim-time=24h
 
 lab: build ## bring the lab up and leave it up
 	@$(SUDO) $(BIN)/lab up

@@ -17,6 +17,7 @@ import (
 var (
 	simSeed  = flag.Uint64("sim-seed", 0, "replay the simulation with this seed only, and print what happens")
 	simCount = flag.Uint64("sim-count", 3000, "number of seeds to simulate")
+	simTime  = flag.Duration("sim-time", 3*time.Minute, "begin no more of them after this time")
 )
 
 // The simulation runs two to five gateways against a register whose calls are delayed,
@@ -46,9 +47,9 @@ func TestSimulation(t *testing.T) {
 	// It makes much garbage and keeps little of it.
 	defer debug.SetGCPercent(debug.SetGCPercent(1600))
 	began := time.Now()
-	stats, err := simulateAll(count, func(n uint64) uint64 {
+	stats, err := simulateAll(count, began.Add(*simTime), func(n uint64) uint64 {
 		if n%20 == 0 {
-			return fresh + n // a few that were never tried
+			return fresh + n/20 // a few that were never tried, of all kinds that newSim makes by the seed
 		}
 		return n + 1 // the same ones each time, so that what was found once stays found
 	})
@@ -56,6 +57,7 @@ func TestSimulation(t *testing.T) {
 		t.Fatal(err)
 	}
 	took := time.Since(began)
+	count = uint64(stats["schedules"])
 	t.Logf("%d schedules in %v, %.0f/s; the fresh ones from seed %d; %v", count, took.Round(time.Millisecond), float64(count)/took.Seconds(), fresh, stats)
 	for _, what := range []string{
 		"took vacant", "took expired", "took handover", "took restarted", "took suspected",
@@ -67,8 +69,8 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// simulateAll runs count schedules on all processors, up to the first that fails.
-func simulateAll(count uint64, seedOf func(n uint64) uint64) (map[string]int, error) {
+// simulateAll runs count schedules on all processors, up to the first that fails or until the deadline.
+func simulateAll(count uint64, deadline time.Time, seedOf func(n uint64) uint64) (map[string]int, error) {
 	var next atomic.Uint64
 	var mu sync.Mutex
 	var failed error
@@ -77,7 +79,8 @@ func simulateAll(count uint64, seedOf func(n uint64) uint64) (map[string]int, er
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			own := make(map[string]int)
-			for n := next.Add(1) - 1; n < count; n = next.Add(1) - 1 {
+			for n := next.Add(1) - 1; n < count && time.Now().Before(deadline); n = next.Add(1) - 1 {
+				own["schedules"]++
 				s := newSim(seedOf(n))
 				s.stats = own
 				if err := s.run(); err != nil {
