@@ -47,6 +47,9 @@ func newNeighbours(c config.Config, log *slog.Logger, m *peerMetrics) (*neighbou
 		log.Info("other gateways are not watched, since there is no --peer-key-file: a dead one is noticed when its record expires")
 		return nil, nil
 	}
+	if len(c.Peers) == 0 && c.PeerName == "" {
+		log.Warn("neither --peers nor --peer-name is given: another gateway is watched only once it has led, and is no successor before")
+	}
 	n := &neighbours{
 		port: c.PeerListenAddr().Port(), log: log, metrics: m,
 		self: wire.Self{ID: c.GatewayID},

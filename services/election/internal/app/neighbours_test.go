@@ -1,9 +1,15 @@
 package app
 
 import (
+	"bytes"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/hybridgateway/gateway/services/election/internal/config"
 	"github.com/hybridgateway/gateway/services/election/internal/peers"
 	"github.com/hybridgateway/gateway/services/election/internal/peers/session"
 	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
@@ -57,5 +63,26 @@ func TestPeersOf(t *testing.T) {
 	}
 	if len(got.Peers) != 5 || got.Isolated {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// Who has a key and is not told where the others are is warned at the start.
+func TestNeighboursWithoutAddresses(t *testing.T) {
+	for where, warned := range map[string]bool{"": true, "--peers=10.0.0.2": false, "--peer-name=gateways": false} {
+		args := []string{"--gateway-id=gw1", "--peer-key-file=" + filepath.Join(t.TempDir(), "none")}
+		if where != "" {
+			args = append(args, where)
+		}
+		c, err := config.Parse(args, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		if _, err := newNeighbours(c, slog.New(slog.NewTextHandler(&log, nil)), nil); err == nil {
+			t.Fatal("there is no key, and no error")
+		}
+		if got := strings.Count(log.String(), "neither --peers nor --peer-name"); (got == 1) != warned {
+			t.Errorf("with %q %d warnings:\n%s", where, got, log.String())
+		}
 	}
 }
