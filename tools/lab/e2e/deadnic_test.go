@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"testing"
+	"time"
 
 	"github.com/hybridgateway/gateway/tools/lab/internal/demo"
 	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
@@ -51,6 +52,7 @@ func (s *suite) testLeaderNICDies(t *testing.T, silently bool) {
 	h = s.healthy(t)
 	before := pids(s.Gateways...)
 	pair := s.probes(t)
+	broke := time.Now()
 	mend := s.breakNIC(t, h.Active.Name, silently)
 	if err := demo.WaitActive(within(t), s.Lab, h.Standby); err != nil {
 		t.Fatal(err)
@@ -63,6 +65,8 @@ func (s *suite) testLeaderNICDies(t *testing.T, silently bool) {
 			t.Errorf("%s: silent for %s, at most %s is allowed", r.Name, r.Silence, demo.MaxSilence)
 		}
 	}
+	// The leader renews its record to the end, so it never expires.
+	s.suspected(t, h.Standby, lab.DefaultShard, broke)
 	s.sameExcept(t, before) // nobody died of it
 	mend()
 	after := s.healthy(t)

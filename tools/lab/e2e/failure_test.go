@@ -270,6 +270,7 @@ func (s *suite) testNodeDies(t *testing.T) {
 			t.Errorf("%s: silent for %s, at most %s is allowed", r.Name, r.Silence, demo.MaxSilence)
 		}
 	}
+	s.suspected(t, h.Standby, lab.DefaultShard, died)
 	s.checkTrace(t, h.Standby, died)
 
 	// It comes back, and stands by.
@@ -290,6 +291,15 @@ func (s *suite) testNodeDies(t *testing.T) {
 	// Both hold the same entries, but for what the kernel derives from the
 	// device's own address.
 	if err := demo.WaitEntries(within(t), h.Active, want); err != nil {
+		t.Error(err)
+	}
+}
+
+// suspected expects that a gateway took over a shard, after a moment, because the leader's
+// heartbeats had stopped: a record that expires is taken as well, and only seconds later.
+func (s *suite) suspected(t *testing.T, by *gateway.Gateway, shard string, since time.Time) {
+	t.Helper()
+	if err := demo.CheckSuspected(within(t), s.Lab, by.Name, shard, since); err != nil {
 		t.Error(err)
 	}
 }

@@ -107,6 +107,7 @@ func (s *suite) testShardLeaderDies(t *testing.T, shard string) {
 		alone[name] = other
 	}
 	pairs := s.zonePairs(t)
+	died := time.Now()
 	if err := demo.Die(s.Lab, dead); err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +127,7 @@ func (s *suite) testShardLeaderDies(t *testing.T, shard string) {
 			t.Errorf("zone %s lost %d packets although its gateway lives (%v)", zone, there.Lost, err)
 		}
 	}
+	s.suspected(t, other, shard, died)
 
 	// Not a packet may be lost when its shard goes back to it.
 	pairs = s.zonePairs(t)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -11,12 +12,15 @@ import (
 )
 
 // runBenchElection measures changes of leaders, with each backend in a lab of its
-// own. Progress goes to stderr.
+// own, and prints what it measured. Progress goes to stderr. What missed its budget is an error;
+// the other backends are measured all the same.
 func runBenchElection(ctx context.Context, c config.Config, stdout, stderr io.Writer) error {
 	if err := checkPrograms(c); err != nil {
 		return err
 	}
+	var failed []error
 	for _, backend := range c.Backends {
+		var missed error
 		o := options(c, stderr)
 		o.Backend = backend
 		o.Progress = func(what string) { fmt.Fprintf(stderr, "  %s: %s\n", backend, what) }
@@ -29,12 +33,19 @@ func runBenchElection(ctx context.Context, c config.Config, stdout, stderr io.Wr
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(stdout, report)
-			return err
+			if _, err := fmt.Fprintln(stdout, report); err != nil {
+				return err
+			}
+			missed = report.Missed()
+			return missed
 		})
-		if err != nil {
-			return fmt.Errorf("measure with backend %s: %w", backend, err)
+		if err == nil {
+			continue
+		}
+		failed = append(failed, fmt.Errorf("measure with backend %s: %w", backend, err))
+		if missed == nil {
+			break // something broke
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }

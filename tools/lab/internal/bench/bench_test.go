@@ -66,13 +66,6 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestFirst(t *testing.T) {
-	at := func(s int64) timeline.Span { return timeline.Span{End: time.Unix(s, 0)} }
-	if got := first([]timeline.Span{at(3), at(1), at(2)}); got.End.Unix() != 1 {
-		t.Errorf("first is the one that ended at %v", got.End)
-	}
-}
-
 func TestReport(t *testing.T) {
 	r := &Report{Backend: "etcd", EC2Latency: 100 * time.Millisecond, Deaths: 2, Creates: 1, Planned: []Planned{
 		{What: "SIGTERM", Changes: 2, LossFree: 1, Lost: 3, Took: []time.Duration{time.Second, 2 * time.Second}},
@@ -98,5 +91,52 @@ Take-overs in which route-sync first tried to create a route that existed: 1 of 
 `
 	if got := r.String(); got != want {
 		t.Errorf("the report is\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestMissed(t *testing.T) {
+	const ms = time.Millisecond
+	within := map[string][]time.Duration{
+		// The median is judged, not the worst; a silence not at all.
+		Detection:   {300 * ms, 300 * ms, 900 * ms},
+		Swap:        {9 * ms, 50 * ms, 60 * ms},
+		Event:       {1 * ms, 5 * ms, 18 * ms},
+		Routes:      {2000 * ms},
+		SilentThere: {2000 * ms},
+	}
+	for _, tt := range []struct {
+		name    string
+		samples map[string][]time.Duration
+		planned Planned
+		want    string // "" when all is well
+	}{
+		{"all is well", nil, Planned{Changes: 3, LossFree: 3}, ""},
+		{"detection", map[string][]time.Duration{Detection: {270 * ms, 301 * ms, 302 * ms}}, Planned{}, "power cut to suspicion: the median is 301 ms, the budget 300 ms"},
+		{"swap", map[string][]time.Duration{Swap: {51 * ms, 60 * ms, 1 * ms}}, Planned{}, "compare-and-swap of the record: the median is 51 ms, the budget 50 ms"},
+		{"event", map[string][]time.Duration{Event: {5100 * time.Microsecond}}, Planned{}, "record taken to leadership event at route-sync: the median is 5.1 ms, the budget 5.0 ms"},
+		{"loss", nil, Planned{What: "SIGTERM", Changes: 3, LossFree: 2, Lost: 1}, "SIGTERM: 1 packets lost in 1 of 3 changes, want none"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &Report{Backend: "etcd", Planned: []Planned{tt.planned}}
+			for what, list := range within {
+				if other, ok := tt.samples[what]; ok {
+					list = other
+				}
+				for _, d := range list {
+					r.add(what, d)
+				}
+			}
+			var got string
+			if err := r.Missed(); err != nil {
+				got = err.Error()
+			}
+			if got != tt.want {
+				t.Errorf("missed %q, want %q", got, tt.want)
+			}
+		})
+	}
+	both := &Report{Planned: []Planned{{What: "a", Changes: 1, Lost: 2}, {What: "b", Changes: 1, Lost: 3}}}
+	if err := both.Missed(); err == nil || !strings.Contains(err.Error(), "a: 2 packets") || !strings.Contains(err.Error(), "b: 3 packets") {
+		t.Errorf("of two it tells %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,6 +61,29 @@ func (r *Report) add(what string, d time.Duration) {
 		r.samples = map[string][]time.Duration{}
 	}
 	r.samples[what] = append(r.samples[what], d)
+}
+
+// Missed returns an error that names everything that is not as it must be: a packet lost in a
+// planned change, or a median over its budget. A single sample over its budget is left to the
+// reader of the table, since other work on the machine makes those. Silences are not judged:
+// they contain calls to EC2, which take as long as the caller wants.
+func (r *Report) Missed() error {
+	var missed []error
+	for _, what := range []string{Detection, Swap, Event} {
+		d := slices.Sorted(slices.Values(r.samples[what]))
+		if len(d) == 0 {
+			continue
+		}
+		if p50 := quantile(d, 0.5); p50 > budget(what) {
+			missed = append(missed, fmt.Errorf("%s: the median is %s, the budget %s", what, milliseconds(p50), milliseconds(budget(what))))
+		}
+	}
+	for _, p := range r.Planned {
+		if p.Lost > 0 {
+			missed = append(missed, fmt.Errorf("%s: %d packets lost in %d of %d changes, want none", p.What, p.Lost, p.Changes-p.LossFree, p.Changes))
+		}
+	}
+	return errors.Join(missed...)
 }
 
 // String makes two Markdown tables.

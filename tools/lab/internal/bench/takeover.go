@@ -3,18 +3,17 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/hybridgateway/gateway/tools/lab/internal/demo"
 	"github.com/hybridgateway/gateway/tools/lab/internal/timeline"
 )
 
 // Names in the spans of election and route-sync.
 const (
-	spanTakeover = "takeover"
-	spanSwap     = "record.compare-and-swap"
-	spanRoutes   = "routes.takeover"
-	spanCreate   = "ec2.CreateRoute"
+	spanSwap   = "record.compare-and-swap"
+	spanRoutes = "routes.takeover"
+	spanCreate = "ec2.CreateRoute"
 
 	eventPossible = "take-over possible"
 )
@@ -23,12 +22,6 @@ const (
 type takeover struct {
 	detection, swap, event, routes time.Duration
 	created                        bool // route-sync tried to create a route
-}
-
-// first is the root that ended first: a leader whose authority ran out takes its own
-// record again, which is another take-over. roots must not be empty.
-func first(roots []timeline.Span) timeline.Span {
-	return slices.MinFunc(roots, func(a, b timeline.Span) int { return a.End.Compare(b.End) })
 }
 
 // errIncomplete says that spans are missing, which may still be under way.
@@ -41,7 +34,7 @@ func read(spans []timeline.Span, died time.Time) (takeover, error) {
 	var root, swap, routes *timeline.Span
 	for i, s := range spans {
 		switch {
-		case s.Name == spanTakeover:
+		case s.Name == demo.SpanTakeover:
 			root = &spans[i]
 		case s.Name == spanSwap && s.Attributes["purpose"] == "take-over" && s.Attributes["outcome"] == "swapped":
 			swap = &spans[i]
@@ -51,7 +44,7 @@ func read(spans []timeline.Span, died time.Time) (takeover, error) {
 			t.created = true
 		}
 	}
-	for name, s := range map[string]*timeline.Span{spanTakeover: root, spanSwap: swap, spanRoutes: routes} {
+	for name, s := range map[string]*timeline.Span{demo.SpanTakeover: root, spanSwap: swap, spanRoutes: routes} {
 		if s == nil {
 			return takeover{}, fmt.Errorf("%w: it has no %s", errIncomplete, name)
 		}
@@ -62,7 +55,7 @@ func read(spans []timeline.Span, died time.Time) (takeover, error) {
 		}
 	}
 	if t.detection <= 0 {
-		return takeover{}, fmt.Errorf("%s has no event %q after the power cut", spanTakeover, eventPossible)
+		return takeover{}, fmt.Errorf("%s has no event %q after the power cut", demo.SpanTakeover, eventPossible)
 	}
 	t.swap = swap.End.Sub(swap.Start)
 	t.event = routes.Start.Sub(swap.End)

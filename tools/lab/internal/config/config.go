@@ -69,7 +69,7 @@ type flags struct {
 	BenchElection struct {
 		Rounds   int           `help:"How many nodes die, and how many planned changes of leaders of each kind there are, 1 to 1000." default:"20" placeholder:"N"`
 		Backends []lab.Backend `help:"With which backends, one after the other." enum:"lease,etcd" default:"lease,etcd" placeholder:"NAME"`
-	} `cmd:"" help:"Measure what the death of the active gateway's node and planned changes of leaders cost, and print tables; with each backend in a lab that is removed afterwards."`
+	} `cmd:"" help:"Measure what the death of the active gateway's node and planned changes of leaders cost, and print tables; with each backend in a lab that is removed afterwards. It fails when a planned change loses a packet or a median exceeds its budget."`
 	Hold oneLab `cmd:"" hidden:"" help:"Bring the lab up and hold it until SIGTERM. This is what up leaves in the background."`
 
 	BinDir     string           `help:"Directory of the services, of hgctl and of the control plane. Default: where this program is." placeholder:"DIR"`

@@ -13,9 +13,6 @@ import (
 	"github.com/hybridgateway/gateway/tools/lab/internal/timeline"
 )
 
-// Names of spans by which a change of leaders is recognised.
-const spanTakeover = "takeover"
-
 // Die cuts a gateway's power: first the link goes dead, so that nothing the
 // dying processes say gets out, then they are gone.
 func Die(l *lab.Lab, g *gateway.Gateway) error {
@@ -62,6 +59,9 @@ func (d *demo) nodeDies(ctx context.Context) error {
 			return fmt.Errorf("%s was silent for %s; at most %s is allowed", r.Name, ms(r.Silence), ms(MaxSilence))
 		}
 	}
+	if err := CheckSuspected(ctx, d.lab, standby.Name, lab.DefaultShard, died); err != nil {
+		return err
+	}
 	d.figure("active node dies: silence %s, %s back (allowed: %s)", ms(there.Silence), ms(back.Silence), ms(MaxSilence))
 	d.say.Why("What happened, from the trace that all services share; the clock starts with the power cut:")
 	return d.timeline(ctx, standby, died)
@@ -94,15 +94,12 @@ func WaitActive(ctx context.Context, l *lab.Lab, g *gateway.Gateway) error {
 }
 
 // Timeline makes the lines of the change of leaders that a gateway carried out
-// after a moment. It waits for the spans to arrive.
+// after a moment, in a lab that is not sharded. It waits for the spans to arrive.
 func Timeline(ctx context.Context, l *lab.Lab, gatewayName string, since time.Time) ([]timeline.Line, error) {
-	spans, err := l.Traces.Wait(ctx, func(s timeline.Span) bool {
-		return s.Name == spanTakeover && s.Gateway == gatewayName && s.End.After(since)
-	})
+	root, err := Takeover(ctx, l, gatewayName, lab.DefaultShard, since)
 	if err != nil {
-		return nil, fmt.Errorf("no trace of the takeover by %s arrived: %w", gatewayName, err)
+		return nil, err
 	}
-	id := spans[len(spans)-1].TraceID
 	// Each service sends its spans when it has some; the last are not later
 	// than this.
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -111,7 +108,7 @@ func Timeline(ctx context.Context, l *lab.Lab, gatewayName string, since time.Ti
 	if l.Options.VTEPMode == lab.Published {
 		passed = append(passed, gateway.VtepRegistry)
 	}
-	all, err := l.Traces.WaitTrace(ctx, id, func(spans []timeline.Span) bool { return have(spans, passed) })
+	all, err := l.Traces.WaitTrace(ctx, root.TraceID, func(spans []timeline.Span) bool { return have(spans, passed) })
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
 )
 
+// DefaultShard is the one shard of a lab that is not Sharded, as the services name it.
+const DefaultShard = "default"
+
 // Shard is a part of the leadership.
 type Shard struct {
 	Name   string
