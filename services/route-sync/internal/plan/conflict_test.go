@@ -100,18 +100,15 @@ func TestAdoptionIsOfOneTarget(t *testing.T) {
 	r.conditions(Conflict)
 }
 
-// Purging deletes what is a gateway's and nothing else.
+// Purging is for the leader; it deletes what is a gateway's and nothing else.
 func TestPurgeDeletesOwnRoutesOnly(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Tables = c.Tables[:1] })
 	r.observe(1, "eni-other")
 	r.next(readOne)
 	r.readsTables(map[string]Table{"rtb-a": {To(cidr("100.64.0.0/16")): to("eni-other"), To(cidr("100.65.0.0/16")): {Kind: Other, Target: "tgw-1"}}})
-	r.observe(2, "eni-me")
-	r.done(r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0], Done)
+	r.state.Purge()
 	r.next()
-	if !r.state.Purge() {
-		t.Fatal("the leader refuses")
-	}
+	r.observe(2, "eni-me")
 	w := r.next("delete rtb-a 100.64.0.0/16 epoch 2 attempt 1 (purge)")[0]
 	if r.state.Removed() != 0 {
 		t.Error("removed too early")
@@ -127,31 +124,6 @@ func TestPurgeDeletesOwnRoutesOnly(t *testing.T) {
 	if r.state.Removed() != 2 || r.state.Converged() != 0 {
 		t.Errorf("removed under %d, converged under %d", r.state.Removed(), r.state.Converged())
 	}
-}
-
-// Purging is for the leader. Another gateway refuses, and when it leads takes the routes like any other; so does one
-// that stopped leading before all was removed, and had to answer so.
-func TestPurgeOfAGatewayThatDoesNotLead(t *testing.T) {
-	r := standby(t, to("eni-other"))
-	if r.state.Purge() {
-		t.Error("a gateway that stands by does not refuse")
-	}
-	r.observe(2, "eni-me")
-	r.done(r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 2 attempt 1 (takeover)")[0], Done)
-	r.next()
-	if r.state.Converged() != 2 {
-		t.Error("not converged")
-	}
-	if !r.state.Purge() {
-		t.Error("the leader refuses")
-	}
-	w := r.next("delete rtb-a 100.64.0.0/16 epoch 2 attempt 1 (purge)")[0]
-	r.observe(3, "eni-other")
-	r.next("cancel epoch 2")
-	r.done(w, Fenced)
-	r.state.Spare()
-	r.observe(4, "eni-me")
-	r.next("replace rtb-a 100.64.0.0/16 -> eni-me epoch 4 attempt 1 (takeover)")
 }
 
 // Only an election that says so for the last time makes routes go, and only if that is wanted.

@@ -187,20 +187,11 @@ func (s *State) Forget() {
 // Disconnect says that the stream from election is down. Nothing is undone, and nothing written until it is back.
 func (s *State) Disconnect() { s.deaf = true }
 
-// Purge makes this gateway remove what is the gateways' own, and make no route any more. It tells whether this gateway
-// leads; when not, nothing changes.
-func (s *State) Purge() (led bool) {
-	if s.acting == 0 {
-		return false
-	}
+// Purge makes this gateway remove what is the gateways' own while it leads, and make no route any more.
+func (s *State) Purge() {
 	s.purged = true
 	s.retire(true)
-	return true
 }
-
-// Spare takes back a purge during which this gateway stopped leading: another one has taken the routes, and they are
-// not to go when this one leads again.
-func (s *State) Spare() { s.purged = false }
 
 func (s *State) retire(retired bool) {
 	if s.retired == retired {

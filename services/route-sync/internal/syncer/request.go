@@ -30,15 +30,11 @@ func (l *Loop) Policy(ctx context.Context, c plan.Config) (document string, err 
 	return document, err
 }
 
-// Purge retires this gateway. It returns when all that is the gateways' own is removed; or when this gateway does not
-// lead, or not any more, and goes on like any other.
+// Purge retires this gateway. It returns when all that is the gateways' own is removed, or this gateway does not lead.
 func (l *Loop) Purge(ctx context.Context) (Purged, error) {
 	answer := make(chan Purged, 1)
 	err := l.ask(ctx, func() {
-		if !l.state.Purge() {
-			answer <- Purged{}
-			return
-		}
+		l.state.Purge()
 		l.purges = append(l.purges, answer)
 	})
 	if err != nil {
@@ -78,7 +74,6 @@ func (l *Loop) answerPurges() {
 	case l.state.Removed() != 0:
 		purged.Led = true
 	case epoch == 0 || l.c.Now() >= until:
-		l.state.Spare()
 	default:
 		purged.Led, purged.Left = true, l.state.Left()
 		if len(purged.Left) == 0 {

@@ -97,7 +97,8 @@ func (s session) purged(gateway string, answer *adminv1.PurgeRoutesResponse) err
 	fmt.Fprintf(&text, "%s makes no route until its route-sync is started again\n", gateway)
 	switch {
 	case !answer.GetLed():
-		fmt.Fprintf(&text, "it removed nothing, for it does not lead: purge the gateway that leads as well\n")
+		fmt.Fprintf(&text, "it removed nothing, for it does not lead: purge the gateway that leads as well\n"+
+			"should it come to lead, it removes the routes instead of taking them over\n")
 	case len(answer.GetLeft()) == 0:
 		fmt.Fprintf(&text, "nothing that the gateways own is left\n")
 	}
