@@ -113,9 +113,14 @@ func TestLostValidityStopsWrites(t *testing.T) {
 			<-release
 		}
 	}})
-	r.lead(2, "eni-a", time.Second)
+	const valid = time.Second
+	r.lead(2, "eni-a", valid)
+	led := time.Now()
 	r.await("calls are under way", func() bool { return r.ec2.MutatingCalls() >= 64 })
-	r.await("the routes are nobody's again", func() bool { return r.items.count(routesv1.State_STATE_UNOWNED) == 200 })
+	// Before the news of the first leadership arrives the routes look the same.
+	r.await("the routes are nobody's again", func() bool {
+		return time.Since(led) > valid && r.items.count(routesv1.State_STATE_UNOWNED) == 200
+	})
 	free()
 	r.during(500*time.Millisecond, "no further call is started", func() bool { return r.ec2.MutatingCalls() <= mostAtOnce })
 	if r.converged() != 0 {
