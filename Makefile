@@ -57,7 +57,7 @@ bench-dataplane: ## measure TCP and small packets beside plain routing and a tun
 	@$(SUDO) $(GO) test -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkPrivileged(Speed|GuardChange)$$' -benchtime 1x ./services/dataplane/internal/kernel
 	@$(SUDO) $(GO) test -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkPrivilegedJoin$$' -benchtime 1x ./services/dataplane/internal/app
 
-bench-election: build ## measure what the death of the active gateway's node and planned hand-overs cost, in the lab, with both backends (10 min)
+bench-election: build ## measure what the death of the active gateway's node and planned hand-overs cost, in the lab, with both backends (5 min)
 	@$(SUDO) $(BIN)/lab bench-election $(ELECTION)
 
 sim-election: ## simulate a million schedules of failures of gateways that elect, and print the seed of the fresh ones (10 min or more)
