@@ -137,11 +137,14 @@ func (t *Target) planGuard(a Actual) (before, after []Op) {
 		return admit.ops(), nil
 	}
 	for s := range a.Guard.Sources {
-		_, wanted := want[s]
-		expel.source(s, wanted)
+		if _, wanted := want[s]; !wanted {
+			expel.Sources = append(expel.Sources, s)
+		}
 	}
 	for addr := range a.Guard.Outers {
-		expel.outer(addr, t.vias[addr] > 0)
+		if t.vias[addr] == 0 {
+			expel.Outers = append(expel.Outers, addr)
+		}
 	}
 	return admit.ops(), expel.ops()
 }
@@ -171,10 +174,10 @@ func (t *Target) changeGuard(a Actual, s *scope) (before, after []Op) {
 		if t.wants(source) {
 			admit.look(a.Guard, source)
 		} else if _, there := a.Guard.Sources[source]; there {
-			expel.source(source, false)
+			expel.Sources = append(expel.Sources, source)
 		}
-		if _, there := a.Guard.Outers[source.Outer]; there {
-			expel.outer(source.Outer, t.vias[source.Outer] > 0)
+		if _, there := a.Guard.Outers[source.Outer]; there && t.vias[source.Outer] == 0 {
+			expel.Outers = append(expel.Outers, source.Outer)
 		}
 	}
 	if !t.desired.Complete {
@@ -204,18 +207,6 @@ func (d admission) ops() []Op {
 
 // expulsion collects what to expel.
 type expulsion Expel
-
-func (e *expulsion) source(s Source, wanted bool) {
-	if !wanted {
-		e.Sources = append(e.Sources, s)
-	}
-}
-
-func (e *expulsion) outer(a netip.Addr, wanted bool) {
-	if !wanted {
-		e.Outers = append(e.Outers, a)
-	}
-}
 
 func (e expulsion) ops() []Op {
 	if len(e.Sources)+len(e.Outers) == 0 {
