@@ -143,8 +143,8 @@ func (l *loop) drain(ctx context.Context) {
 			return
 		case <-l.tunnels:
 		case <-l.routes:
-		case <-l.routesHealth: //nolint:errcheck // nor this
-		case <-l.registry: //nolint:errcheck // what it says matters no longer
+		case <-l.routesHealth: //nolint:errcheck // what it says matters no longer
+		case <-l.registry: //nolint:errcheck // nor this
 		}
 	}
 }
