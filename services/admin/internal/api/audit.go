@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/hybridgateway/gateway/libs/clip"
 	"github.com/hybridgateway/gateway/libs/telemetry"
 )
 
@@ -75,8 +76,5 @@ func argument(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
 		}
 		text = strings.Join(items, ",")
 	}
-	if len(text) > longestArgument {
-		text = strings.ToValidUTF8(text[:longestArgument], "") + "…"
-	}
-	return text
+	return clip.Text(text, longestArgument)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/hybridgateway/gateway/libs/clip"
 	"github.com/hybridgateway/gateway/services/route-sync/internal/plan"
 )
 
@@ -106,9 +107,5 @@ func message(api smithy.APIError) string {
 }
 
 func cut(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxDetail {
-		return strings.ToValidUTF8(text[:maxDetail], "") + "…"
-	}
-	return text
+	return clip.Text(strings.Join(strings.Fields(text), " "), maxDetail)
 }

@@ -11,6 +11,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hybridgateway/gateway/libs/clip"
 )
 
 // eventNamespace is where Kubernetes keeps events about objects of the cluster.
@@ -88,7 +90,7 @@ func (n Note) event() event {
 		e.Type = "Warning"
 	}
 	if len(e.Message) > longestMessage {
-		e.Message = strings.ToValidUTF8(e.Message[:longestMessage-len("…")], "") + "…"
+		e.Message = clip.Text(e.Message, longestMessage-len("…"))
 	}
 	return e
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hybridgateway/gateway/libs/netaddr"
+	"github.com/hybridgateway/gateway/services/vtep-registry/internal/registry"
 )
 
 // MaxEndpoints is how many VTEPs an agent takes.
@@ -109,10 +110,10 @@ func (w Want) Check(data map[string]string) []string {
 	var problems []string
 	add := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if data["enable-vtep"] != "true" {
-		add("enable-vtep is %q: set it to \"true\"", clip(data["enable-vtep"]))
+		add("enable-vtep is %q: set it to \"true\"", registry.Clip(data["enable-vtep"]))
 	}
 	if data["vtep-mask"] != w.mask() {
-		add("vtep-mask is %q: set it to %q", clip(data["vtep-mask"]), w.mask())
+		add("vtep-mask is %q: set it to %q", registry.Clip(data["vtep-mask"]), w.mask())
 	}
 	endpoints, cidrs, macs := list(data["vtep-endpoint"]), list(data["vtep-cidr"]), list(data["vtep-mac"])
 	if len(endpoints) != len(cidrs) || len(cidrs) != len(macs) {
@@ -125,9 +126,9 @@ func (w Want) Check(data map[string]string) []string {
 		case at < 0:
 			add("vtep-cidr does not name %s", p)
 		case endpoints[at] != w.VTEP.String():
-			add("vtep-endpoint of %s is %q: set it to %q", p, clip(endpoints[at]), w.VTEP)
+			add("vtep-endpoint of %s is %q: set it to %q", p, registry.Clip(endpoints[at]), w.VTEP)
 		case !strings.EqualFold(macs[at], w.MAC.String()):
-			add("vtep-mac of %s is %q: set it to %q", p, clip(macs[at]), w.MAC)
+			add("vtep-mac of %s is %q: set it to %q", p, registry.Clip(macs[at]), w.MAC)
 		}
 	}
 	return append(problems, tunnel(data)...)
@@ -138,7 +139,7 @@ func tunnel(data map[string]string) []string {
 	var problems []string
 	for key, want := range map[string]string{"tunnel-protocol": "vxlan", "tunnel-port": "8472"} {
 		if got := data[key]; got != "" && got != "0" && got != want {
-			problems = append(problems, fmt.Sprintf("%s is %q: set it to %q", key, clip(got), want))
+			problems = append(problems, fmt.Sprintf("%s is %q: set it to %q", key, registry.Clip(got), want))
 		}
 	}
 	slices.Sort(problems)
@@ -147,14 +148,6 @@ func tunnel(data map[string]string) []string {
 
 func list(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' || r == '\n' || r == '\t' })
-}
-
-func clip(s string) string {
-	const longest = 100
-	if len(s) <= longest {
-		return s
-	}
-	return strings.ToValidUTF8(s[:longest], "") + "…"
 }
 
 // Behind are the nodes whose agent runs since before the settings were changed, sorted. Times
