@@ -3,8 +3,8 @@ package registry
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
-	"github.com/hybridgateway/gateway/libs/clip"
 	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
@@ -63,5 +63,12 @@ func (n *Node) ReadPodCIDRs(texts []string) {
 	}
 }
 
-// Clip bounds what is shown of a text from outside. No address or network is as long.
-func Clip(s string) string { return clip.Text(s, 100) }
+// Clip bounds what is shown of a text from outside. No address or network is as long. It
+// stays valid UTF-8, as protobuf demands.
+func Clip(s string) string {
+	const longest = 100
+	if len(s) <= longest {
+		return s
+	}
+	return strings.ToValidUTF8(s[:longest], "") + "…"
+}
