@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/hybridgateway/gateway/libs/boottime"
 	"github.com/hybridgateway/gateway/libs/daemon"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
@@ -132,6 +133,9 @@ func TestPeersAreTold(t *testing.T) {
 	two.untilPeer("the leader's epoch", func(p *leadershipv1.Peer) bool {
 		return p.GetGateway().GetId() == "gw1" && p.GetConvergedEpoch() == 1
 	})
+	// The condition begins a little after the heartbeat that makes it so has come: that one must not be the last.
+	const ten = 10 * 30 * time.Millisecond // --peer-period
+	eventually(t, "more heartbeats", func() bool { return boottime.Now() > time.Duration(heard.GetSinceBoottime())+ten })
 	cut(true)
 	silent := one.untilPeer("silence", func(p *leadershipv1.Peer) bool {
 		return p.GetCondition() == leadershipv1.PeerCondition_PEER_CONDITION_SILENT
