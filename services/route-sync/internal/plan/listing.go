@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -99,7 +98,17 @@ func (s *State) listsUnderWay() bool {
 		return false
 	}
 	_, due := s.listWrite()
-	return due || s.lists.writing || slices.ContainsFunc(slices.Collect(maps.Values(s.lists.known)), func(l PrefixList) bool { return l.own && l.Busy })
+	return due || s.lists.writing || s.ownListBusy()
+}
+
+// ownListBusy tells whether EC2 is still changing a list of ours.
+func (s *State) ownListBusy() bool {
+	for _, l := range s.lists.known {
+		if l.own && l.Busy {
+			return true
+		}
+	}
+	return false
 }
 
 // listAction is the next thing to do about prefix lists, if any.

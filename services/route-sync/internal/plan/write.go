@@ -69,7 +69,7 @@ func (s *State) concluded(open bool, now time.Duration) {
 	switch {
 	case s.retired:
 		_, lists := s.listRemoval()
-		busy := s.lists.writing || slices.ContainsFunc(s.ownLists(), func(l PrefixList) bool { return l.Busy }) || s.config.Lists.used() && !s.lists.read
+		busy := s.lists.writing || s.ownListBusy() || s.config.Lists.used() && !s.lists.read
 		s.removed = !open && !lists && !busy
 	case s.converged:
 	case !open:
@@ -79,16 +79,6 @@ func (s *State) concluded(open bool, now time.Duration) {
 		s.stalledBefore = true
 		s.verifyFrom(now)
 	}
-}
-
-func (s *State) ownLists() []PrefixList {
-	var own []PrefixList
-	for _, l := range s.lists.known {
-		if l.own {
-			own = append(own, l)
-		}
-	}
-	return own
 }
 
 // order is the routes as they are to be written: the tables take turns, so that none holds the others up; but one
