@@ -2,9 +2,9 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
+	"github.com/hybridgateway/gateway/libs/shard"
 	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
 )
 
@@ -23,7 +23,7 @@ type Shard struct {
 func (s *Shard) UnmarshalText(text []byte) error {
 	var given bool
 	s.Name, s.Preferred, given = strings.Cut(string(text), "=")
-	if !shardName().MatchString(s.Name) {
+	if !shard.IsName(s.Name) {
 		return fmt.Errorf("%q: want a name of at most 32 characters of a-z, 0-9 and '-', such as default or zone-a", s.Name)
 	}
 	if given && s.Preferred == "" {
@@ -31,8 +31,6 @@ func (s *Shard) UnmarshalText(text []byte) error {
 	}
 	return nil
 }
-
-func shardName() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$`) }
 
 func validateShards(shards []Shard) error {
 	if len(shards) == 0 || len(shards) > wire.MaxShards { // more than a heartbeat tells of
@@ -49,9 +47,9 @@ func validateShards(shards []Shard) error {
 }
 
 // LeaseOf is the name of the Lease that is a shard's record.
-func (c *Config) LeaseOf(shard string) string {
-	if shard == DefaultShard {
+func (c *Config) LeaseOf(name string) string {
+	if name == DefaultShard {
 		return c.LeaseName
 	}
-	return c.LeaseName + "-" + shard
+	return c.LeaseName + "-" + name
 }

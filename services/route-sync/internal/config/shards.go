@@ -3,10 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/hybridgateway/gateway/libs/shard"
 	"github.com/hybridgateway/gateway/services/route-sync/internal/plan"
 )
 
@@ -17,18 +17,18 @@ type RouteTable string
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (t *RouteTable) UnmarshalText(text []byte) error {
 	*t = RouteTable(text)
-	if shard, _, given := t.cut(); given && !shardName().MatchString(shard) {
+	if name, _, given := t.cut(); given && !shard.IsName(name) {
 		return fmt.Errorf("%q: want a shard of at most 32 characters of a-z, 0-9 and '-' before '=', such as zone-a", text)
 	}
 	return checkID("rtb-", "the id of a route table such as rtb-0123456789abcdef0, or SHARD=ID", []byte(t.id()))
 }
 
-func (t RouteTable) cut() (shard, id string, given bool) {
-	shard, id, given = strings.Cut(string(t), "=")
+func (t RouteTable) cut() (shardName, id string, given bool) {
+	shardName, id, given = strings.Cut(string(t), "=")
 	if !given {
 		return "", string(t), false
 	}
-	return shard, id, true
+	return shardName, id, true
 }
 
 func (t RouteTable) id() string {
@@ -36,13 +36,10 @@ func (t RouteTable) id() string {
 	return id
 }
 
-// shardName is what election takes for the name of a shard.
-func shardName() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$`) }
-
 // shardOf is the shard that a table belongs to.
 func (c *Config) shardOf(t RouteTable) string {
-	if shard, _, given := t.cut(); given {
-		return shard
+	if name, _, given := t.cut(); given {
+		return name
 	}
 	return c.Shard
 }
@@ -59,13 +56,13 @@ func (c *Config) shards() []string {
 }
 
 func (c *Config) validateShards() error {
-	if !shardName().MatchString(c.Shard) {
+	if !shard.IsName(c.Shard) {
 		return fmt.Errorf("--shard=%q: want a name of at most 32 characters of a-z, 0-9 and '-', such as default", c.Shard)
 	}
 	names := c.shards()
 	for _, t := range c.FloatingTables {
-		if shard := c.shardOf(t); !slices.Contains(names, shard) {
-			return fmt.Errorf("--floating-vtep-route-tables names shard %q, to which no table of --route-tables belongs", shard)
+		if name := c.shardOf(t); !slices.Contains(names, name) {
+			return fmt.Errorf("--floating-vtep-route-tables names shard %q, to which no table of --route-tables belongs", name)
 		}
 	}
 	if len(names) > 1 && c.PrefixListName != "" {
