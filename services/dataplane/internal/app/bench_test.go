@@ -38,7 +38,7 @@ func BenchmarkPrivilegedJoin(b *testing.B) {
 		for i := range joins {
 			node, network := fmt.Sprint("more", i), netip.MustParsePrefix(fmt.Sprintf("100.127.%d.0/24", i))
 			come = append(come, routes.await(b, true, network, func() { w.registry.put(b, node, fmt.Sprintf("172.17.0.%d", 1+i), network.String()) }))
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) // nodes come one at a time, and are looked at one at a time
 			if i%2 == 0 {
 				gone = append(gone, routes.await(b, false, network, func() { w.registry.log.Delete(b.Context(), node) }))
 			}
