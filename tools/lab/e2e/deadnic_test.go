@@ -7,7 +7,6 @@ import (
 	"github.com/hybridgateway/gateway/tools/lab/internal/demo"
 	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
 	"github.com/hybridgateway/gateway/tools/lab/internal/lab"
-	"github.com/hybridgateway/gateway/tools/lab/internal/probe"
 )
 
 // The lab of this test has names that are not those of the others.
@@ -57,14 +56,7 @@ func (s *suite) testLeaderNICDies(t *testing.T, silently bool) {
 	if err := demo.WaitActive(within(t), s.Lab, h.Standby); err != nil {
 		t.Fatal(err)
 	}
-	received(t, pair, 20)
-	there, back := pair.Stop()
-	for _, r := range []probe.Result{there, back} {
-		t.Log(r)
-		if r.Silence > demo.MaxSilence {
-			t.Errorf("%s: silent for %s, at most %s is allowed", r.Name, r.Silence, demo.MaxSilence)
-		}
-	}
+	brieflySilent(t, pair)
 	// The leader renews its record to the end, so it never expires.
 	s.suspected(t, h.Standby, lab.DefaultShard, broke)
 	s.sameExcept(t, before) // nobody died of it

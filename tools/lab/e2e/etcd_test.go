@@ -32,14 +32,7 @@ func TestPrivilegedEtcd(t *testing.T) {
 // testRegister registers a VTEP at one gateway, and expects it in the kernels of both.
 func (s *suite) testRegister(t *testing.T) {
 	h := s.healthy(t)
-	before := map[string][]string{}
-	for _, g := range s.Gateways {
-		entries, err := g.KernelEntries()
-		if err != nil {
-			t.Fatal(err)
-		}
-		before[g.Name] = entries
-	}
+	before := s.entries(t)
 	if out, err := s.hgctl(within(t), h.Standby, "vteps", "register", "printer", "--ip=192.168.1.99", "--cidr=100.64.99.0/24"); err != nil || out != "registered/printer is admitted\n" {
 		t.Fatalf("%q, %v", out, err)
 	}

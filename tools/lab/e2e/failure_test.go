@@ -10,7 +10,6 @@ import (
 	"github.com/hybridgateway/gateway/tools/lab/internal/demo"
 	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
 	"github.com/hybridgateway/gateway/tools/lab/internal/lab"
-	"github.com/hybridgateway/gateway/tools/lab/internal/probe"
 )
 
 // slowEC2 is what a call to EC2 takes while something is killed in the middle
@@ -262,14 +261,7 @@ func (s *suite) testNodeDies(t *testing.T) {
 	if err := demo.WaitActive(within(t), s.Lab, h.Standby); err != nil {
 		t.Fatal(err)
 	}
-	received(t, pair, 20)
-	there, back := pair.Stop()
-	for _, r := range []probe.Result{there, back} {
-		t.Log(r)
-		if r.Silence > demo.MaxSilence {
-			t.Errorf("%s: silent for %s, at most %s is allowed", r.Name, r.Silence, demo.MaxSilence)
-		}
-	}
+	brieflySilent(t, pair)
 	s.suspected(t, h.Standby, lab.DefaultShard, died)
 	s.checkTrace(t, h.Standby, died)
 

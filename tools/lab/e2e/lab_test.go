@@ -187,6 +187,21 @@ func received(t *testing.T, pair *probe.Pair, n int) {
 	}
 }
 
+// brieflySilent ends the probe once packets arrive again, and fails the test when they did not for
+// too long. It returns what became of those to the premises.
+func brieflySilent(t *testing.T, pair *probe.Pair) (there probe.Result) {
+	t.Helper()
+	received(t, pair, 20)
+	there, back := pair.Stop()
+	for _, r := range []probe.Result{there, back} {
+		t.Log(r)
+		if r.Silence > demo.MaxSilence {
+			t.Errorf("%s: silent for %s, at most %s is allowed", r.Name, r.Silence, demo.MaxSilence)
+		}
+	}
+	return there
+}
+
 // lostNothing ends the probe and fails the test when a packet is missing.
 func lostNothing(t *testing.T, pair *probe.Pair) {
 	t.Helper()
@@ -197,6 +212,20 @@ func lostNothing(t *testing.T, pair *probe.Pair) {
 			t.Errorf("%s: lost %d of %d packets, want none", r.Name, r.Lost, r.Sent)
 		}
 	}
+}
+
+// entries are what the kernel of each gateway holds for the tunnel.
+func (s *suite) entries(t *testing.T) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for _, g := range s.Gateways {
+		entries, err := g.KernelEntries()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[g.Name] = entries
+	}
+	return all
 }
 
 func (s *suite) testFlows(t *testing.T) {

@@ -238,14 +238,7 @@ func (s *suite) waitQuarantined(t *testing.T, g *gateway.Gateway, nodes []string
 func (s *suite) testNodes(t *testing.T) {
 	s.healthy(t)
 	pair := s.probes(t)
-	before := map[string][]string{}
-	for _, g := range s.Gateways {
-		entries, err := g.KernelEntries()
-		if err != nil {
-			t.Fatal(err)
-		}
-		before[g.Name] = entries
-	}
+	before := s.entries(t)
 	spec := demo.NewNode(9)
 	spec.PodCIDRs = append(spec.PodCIDRs, netip.MustParsePrefix("100.65.9.0/24"))
 	took, err := demo.Join(within(t), s.Lab, spec)

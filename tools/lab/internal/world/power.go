@@ -22,11 +22,7 @@ const (
 // network state is concerned, is gone: devices, routes, rules, filters.
 // Processes are the caller's to kill; what they do meanwhile is lost as well.
 func (w *World) PowerOff(name string) error {
-	m, err := w.Machine(name)
-	if err != nil {
-		return err
-	}
-	h, err := w.Host(name)
+	m, h, err := w.machineHost(name)
 	if err != nil {
 		return err
 	}
@@ -39,11 +35,7 @@ func (w *World) PowerOff(name string) error {
 
 // PowerOn boots the host again, as empty as it was at first.
 func (w *World) PowerOn(name string) error {
-	m, err := w.Machine(name)
-	if err != nil {
-		return err
-	}
-	h, err := w.Host(name)
+	m, h, err := w.machineHost(name)
 	if err != nil {
 		return err
 	}
@@ -77,30 +69,33 @@ func (n nicOf) plugIn(h *netns.Host) error {
 // BreakNIC kills the first NIC of a VPC host, and leaves a second one and all that
 // runs alone. Silently, the link stays up and nothing passes; otherwise it goes down.
 func (w *World) BreakNIC(name string, silently bool) error {
-	if _, err := w.Machine(name); err != nil {
+	_, h, err := w.machineHost(name)
+	if err != nil {
 		return err
 	}
 	if silently {
 		return w.Fabric.Silence(name, true)
-	}
-	h, err := w.Host(name)
-	if err != nil {
-		return err
 	}
 	return h.SetUp(nic, false)
 }
 
 // MendNIC undoes BreakNIC; for a NIC that works it does nothing.
 func (w *World) MendNIC(name string) error {
-	m, err := w.Machine(name)
-	if err != nil {
-		return err
-	}
-	h, err := w.Host(name)
+	m, h, err := w.machineHost(name)
 	if err != nil {
 		return err
 	}
 	return errors.Join(w.Fabric.Silence(name, false), w.nics(m)[0].plugIn(h))
+}
+
+// machineHost is a VPC host with its namespace.
+func (w *World) machineHost(name string) (Machine, *netns.Host, error) {
+	m, err := w.Machine(name)
+	if err != nil {
+		return Machine{}, nil, err
+	}
+	h, err := w.Host(name)
+	return m, h, err
 }
 
 // forget removes from a host's kernel everything but its NICs and loopback.
