@@ -194,7 +194,9 @@ func (s *suite) testFloatingDrift(t *testing.T) {
 			t.Error(err)
 		}
 		s.healthy(t)
-		lostNothing(t, s.probes(t))
+		pair := s.probes(t)
+		received(t, pair, 20)
+		lostNothing(t, pair)
 	})
 }
 
