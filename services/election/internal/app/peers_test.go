@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -158,13 +159,16 @@ func TestPeersAreTold(t *testing.T) {
 	}
 }
 
-// untilSeen waits until the gateway hears the other.
+// untilSeen waits until the gateway hears the other, and hears that it stands: it is heard from its start on, and stands
+// only once its services serve.
 func (g *gateway) untilSeen(other *gateway) {
 	g.t.Helper()
-	line := `eks_hybrid_gateway_peer_up{peer="` + other.id + `"} 1`
-	eventually(g.t, g.id+" hears "+other.id, func() bool {
-		_, metrics := g.get("/metrics")
-		return strings.Contains(metrics, line)
+	eventually(g.t, g.id+" hears that "+other.id+" stands", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return slices.ContainsFunc(g.last.GetPeers(), func(p *leadershipv1.Peer) bool {
+			return p.GetGateway().GetId() == other.id && p.GetCondition() == leadershipv1.PeerCondition_PEER_CONDITION_HEARD && p.GetStanding()
+		})
 	})
 }
 
@@ -236,7 +240,7 @@ func TestNetworkBetweenGatewaysDies(t *testing.T) {
 		}
 	}
 	cut(false)
-	one.untilSeen(two)
+	two.untilSeen(one)
 	if _, err := two.transfer("", "gw1"); err != nil {
 		t.Errorf("transfer after the network is back: %v", err)
 	}
@@ -286,6 +290,7 @@ func TestTransferWithoutConvergence(t *testing.T) {
 	one.start()
 	one.untilConverged(1)
 	two.start()
+	two.untilRole(standby)
 	one.untilSeen(two)
 	if _, err := one.transfer("", "gw2"); status.Code(err) != codes.Aborted {
 		t.Errorf("got error %v, want it aborted", err)

@@ -60,6 +60,8 @@ func (t *Term) transfer(r Transfer) {
 		problem = fmt.Sprintf("no gateway %q was ever heard", r.To)
 	case r.To != "" && !to.heard():
 		problem = fmt.Sprintf("gateway %s is not heard any more", r.To)
+	case r.To != "" && to.Condition == Deaf:
+		problem = fmt.Sprintf("gateway %s is heard, and does not hear this one", r.To)
 	case r.To != "" && !to.fit():
 		problem = fmt.Sprintf("gateway %s does not stand for election", r.To)
 	case r.To == "" && t.successor(nil) == nil:
