@@ -25,7 +25,10 @@ demo: build ## bring the lab up, show the gateway at work, check what is shown, 
 	@$(SUDO) $(BIN)/lab demo
 
 # Failures are shown as they happen, skips at the end with their reasons; root skips none.
-REPORT := --format pkgname-and-test-fails --hide-summary=failed $(if $(SUDO),,--post-run-command .ci/no-test-was-skipped)
+REPORT := --format pkgname-and-test-fails --hide-summary=failed --post-run-command '.ci/judge-tests $(if $(SUDO),,none-skipped)'
+# make test RERUN=1 gives up to three failed tests a second chance, on machines that stall for seconds; a race of data gets none.
+RERUN  ?=
+REPORT += $(if $(RERUN),--rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race)
 
 test: build $(TOOLS)/gotestsum ## run all tests; those that need root are skipped, with the reason, without it
 	@$(MAKE) --no-print-directory test-unit
@@ -35,11 +38,11 @@ test: build $(TOOLS)/gotestsum ## run all tests; those that need root are skippe
 # plan also without it, under which it has time for a twentieth of its 10,000 random schedules.
 # -p 1 for the end-to-end tests: they measure silence, so nothing runs beside them.
 test-unit: $(TOOLS)/gotestsum
-	$(TOOLS)/gotestsum $(REPORT) -- $(RACE) -timeout 15m $(filter-out ./tools/controlplane/... ./tools/lab/...,$(TESTED)) $(shell $(GO) list ./tools/lab/... | grep -v /e2e)
-	$(TOOLS)/gotestsum $(REPORT) -- -timeout 15m ./tools/controlplane/... ./services/route-sync/internal/plan
+	$(TOOLS)/gotestsum $(REPORT) --packages '$(filter-out ./tools/controlplane/... ./tools/lab/...,$(TESTED)) $(shell $(GO) list ./tools/lab/... | grep -v /e2e)' -- $(RACE) -timeout 15m
+	$(TOOLS)/gotestsum $(REPORT) --packages './tools/controlplane/... ./services/route-sync/internal/plan' -- -timeout 15m
 
 test-e2e: $(TOOLS)/gotestsum
-	$(TOOLS)/gotestsum $(REPORT) -- -count=1 -p 1 -timeout 20m ./tools/lab/e2e/...
+	$(TOOLS)/gotestsum $(REPORT) --packages ./tools/lab/e2e/... -- -count=1 -p 1 -timeout 20m
 
 FUZZTIME ?= 60s
 
