@@ -4,8 +4,9 @@ package config
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/netaddr"
@@ -53,7 +54,7 @@ func (c *Config) Validate() error {
 	for _, name := range []struct{ flag, value string }{
 		{"--lease-namespace", c.LeaseNamespace}, {"--lease-name", c.LeaseName},
 	} {
-		if len(name.value) > longestName || !objectName().MatchString(name.value) {
+		if len(name.value) > longestName || len(validation.IsDNS1123Subdomain(name.value)) > 0 {
 			return fmt.Errorf("%s=%q: want the name of a Kubernetes object, such as eks-hybrid-gateway", name.flag, name.value)
 		}
 	}
@@ -78,9 +79,4 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--unhealthy-grace=%v: want 0 or more", c.UnhealthyGrace)
 	}
 	return c.PeerFlags.validate(c.GatewayID, c.LeaseDuration)
-}
-
-// objectName is what Kubernetes takes for the name of an object (RFC 1123 subdomain).
-func objectName() *regexp.Regexp {
-	return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 }

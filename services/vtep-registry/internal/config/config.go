@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"regexp"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/netaddr"
+	"github.com/hybridgateway/gateway/libs/shard"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/floating"
 	"github.com/hybridgateway/gateway/services/vtep-registry/internal/publish"
 )
@@ -86,10 +88,10 @@ func (c *Config) Validate() error {
 	if err := c.validateEtcd(); err != nil {
 		return err
 	}
-	if c.VTEPConfigName != "" && (len(c.VTEPConfigName) > 253 || !objectName().MatchString(c.VTEPConfigName)) {
+	if c.VTEPConfigName != "" && len(validation.IsDNS1123Subdomain(c.VTEPConfigName)) > 0 {
 		return fmt.Errorf("--vtep-config-name=%q: want the name of a Kubernetes object, such as hybrid-gateway", c.VTEPConfigName)
 	}
-	if c.Shard == "" {
+	if !shard.IsName(c.Shard) {
 		return fmt.Errorf("--shard=%q: want a name, such as default", c.Shard)
 	}
 	return nil
@@ -131,9 +133,4 @@ func text(p netaddr.IPv4Prefix) string {
 		return ""
 	}
 	return p.String()
-}
-
-// objectName is what Kubernetes takes for the name of an object (RFC 1123 subdomain).
-func objectName() *regexp.Regexp {
-	return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 }
