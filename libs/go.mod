@@ -26,6 +26,7 @@ require (
 
 require (
 	github.com/alecthomas/kong v1.17.0
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/hybridgateway/gateway/proto/gen v0.0.0
 	github.com/prometheus/client_golang v1.25.0

@@ -11,6 +11,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/telemetry"
 	"github.com/hybridgateway/gateway/services/election/internal/api"
+	"github.com/hybridgateway/gateway/services/election/internal/chronicle"
 	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
@@ -277,7 +278,7 @@ func (l *loop) swap(ctx context.Context, c term.CompareAndSwap) {
 	ctx, c, end := l.trace.write(ctx, c, l.now())
 	began := l.now()
 	l.writes.Go(func() {
-		result, err := l.record.CompareAndSwap(ctx, c)
+		result, err := chronicle.CompareAndSwap(ctx, l.log, l.record, c)
 		l.metrics.wrote(ctx, c.Purpose, result.Outcome, l.now()-began)
 		end(result.Outcome, err)
 		select {

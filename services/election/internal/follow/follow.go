@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hybridgateway/gateway/libs/telemetry"
+	"github.com/hybridgateway/gateway/services/election/internal/chronicle"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
 
@@ -118,7 +119,7 @@ func (f *Follower) poll(ctx context.Context, out chan<- term.Observation) {
 			continue
 		}
 		lastRead = time.Now()
-		o, err := f.register.Fetch(ctx)
+		o, err := chronicle.Fetch(ctx, f.log, f.register)
 		if err != nil && ctx.Err() == nil && reached {
 			f.log.Warn("the leadership record cannot be read", telemetry.KeyError, err)
 		}

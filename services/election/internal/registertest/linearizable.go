@@ -3,15 +3,13 @@ package registertest
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/anishathalye/porcupine"
-
+	"github.com/hybridgateway/gateway/libs/registercheck"
 	"github.com/hybridgateway/gateway/services/election/internal/term"
 )
 
@@ -46,13 +44,11 @@ func linearizable(t *testing.T, b Backend) {
 	stop()
 	wg.Wait()
 	t.Log(h)
-	model := registerModel()
-	result := porcupine.CheckOperationsTimeout(model.ToModel(), h.operations, checkTime)
-	if result != porcupine.Ok {
+	if err := registercheck.Check(h.operations, checkTime); err != nil {
 		for _, o := range h.operations {
-			t.Logf("client %d, %v to %v: %v", o.ClientId, time.Duration(o.Call), time.Duration(o.Return), model.DescribeOperation(o.Input, o.Output))
+			t.Log(o)
 		}
-		t.Errorf("the check of the history says %s", result)
+		t.Error(err)
 	}
 }
 
@@ -90,7 +86,7 @@ type history struct {
 	swaps atomic.Int64
 
 	mu         sync.Mutex
-	operations []porcupine.Operation
+	operations []registercheck.Operation
 	outcomes   [term.Unknown + 1]int
 }
 
@@ -130,43 +126,21 @@ func (h *history) client(ctx context.Context, id int, r Register) {
 	}
 }
 
-// state is the register's. The zero state is that of no record.
-type state struct {
-	// write names the last write; empty when there is no record.
-	write string
-	// version is zero while nobody has been told it.
-	version uint64
-	// after is the version before.
-	after uint64
-}
-
-// input of an operation: a read, or the write of a record on what was read.
-type input struct {
-	write    string // empty for a read
-	expected uint64
-}
-
-// output of an operation.
-type output struct {
-	outcome term.Outcome // zero for a read
-	version uint64
-	// write is what was read; empty when there was no record.
-	write string
-}
-
 func (h *history) fetch(ctx context.Context, id int, r Register) (term.Observation, bool) {
-	call := time.Since(h.began)
+	done := registercheck.Operation{Client: client(id), Call: time.Since(h.began)}
 	o, err := r.Fetch(ctx)
 	if err != nil {
 		return o, false // says nothing
 	}
-	out := output{version: o.Version}
+	done.Return, done.Version = time.Since(h.began), o.Version
 	if o.Present {
-		out.write = name(o.Record)
+		done.Read = name(o.Record)
 	}
-	h.add(id, call, time.Since(h.began), input{}, out)
+	h.add(done, 0)
 	return o, true
 }
+
+func client(id int) string { return fmt.Sprintf("client%d", id) }
 
 func name(r term.Record) string { return fmt.Sprintf("%s/%d", r.Incarnation, r.Write) }
 
@@ -174,101 +148,26 @@ func name(r term.Record) string { return fmt.Sprintf("%s/%d", r.Incarnation, r.W
 func (h *history) swap(ctx context.Context, id int, r Register, read term.Observation, n uint64) (after term.Observation, ok bool) {
 	record := term.Record{
 		Holder: term.Gateway{ID: fmt.Sprintf("gw%d", id)}, Epoch: read.Record.Epoch + 1,
-		Incarnation: fmt.Sprintf("client%d", id), Write: n, Duration: 3 * time.Second,
+		Incarnation: client(id), Write: n, Duration: 3 * time.Second,
 	}
 	c := term.CompareAndSwap{Record: record, Purpose: term.TakeOver, Timeout: 300 * time.Millisecond}
 	if read.Present {
 		c.Expected = read.Version
 	}
-	call := time.Since(h.began)
+	done := registercheck.Operation{Client: client(id), Call: time.Since(h.began), Write: name(record), Expected: c.Expected}
 	result, _ := r.CompareAndSwap(ctx, c)
-	returned := time.Since(h.began)
-	switch result.Outcome {
-	case term.Swapped:
+	done.Return, done.Version, done.Outcome = time.Since(h.began), result.Version, registercheck.Outcome(result.Outcome.String())
+	if result.Outcome == term.Swapped {
 		h.swaps.Add(1)
-	case term.Unknown:
-		returned = math.MaxInt64 // it may be applied at any time later
 	}
-	h.add(id, call, returned, input{name(record), c.Expected}, output{outcome: result.Outcome, version: result.Version})
+	h.add(done, result.Outcome)
 	return term.Observation{Version: result.Version, Present: true, Record: record}, result.Outcome == term.Swapped
 }
 
-func (h *history) add(id int, call, returned time.Duration, in input, out output) {
+// add takes note of what was done; the outcome is zero for a read.
+func (h *history) add(done registercheck.Operation, outcome term.Outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.outcomes[out.outcome]++
-	h.operations = append(h.operations, porcupine.Operation{
-		ClientId: id, Input: in, Output: out, Call: int64(call), Return: int64(returned),
-	})
-}
-
-// registerModel is the record as package term sees it: each write has an identity and
-// makes a greater version; reads are up to date; a conflict may be with an earlier try of the
-// same write; a write that failed is never applied, one of unknown fate may be.
-func registerModel() *porcupine.NondeterministicModel {
-	return &porcupine.NondeterministicModel{
-		Init: func() []any { return []any{state{}} },
-		Step: func(s, in, out any) []any { return step(s.(state), in.(input), out.(output)) },
-		DescribeOperation: func(in, out any) string {
-			return fmt.Sprintf("%+v: %+v", in, out)
-		},
-	}
-}
-
-func step(s state, in input, out output) []any {
-	if in.write == "" {
-		if out.write != s.write {
-			return nil
-		}
-		return states(s.learn(out.version))
-	}
-	applied := states(s.swap(in, out.version))
-	switch out.outcome {
-	case term.Swapped:
-		return applied
-	case term.Failed:
-		return []any{s}
-	case term.Conflict:
-		// It was not as expected, or has changed since an earlier try was applied.
-		if s.version != 0 && s.version == in.expected {
-			return applied
-		}
-		return append(applied, s)
-	case term.Unknown:
-		return append(applied, s)
-	}
-	return nil
-}
-
-func states(s state, ok bool) []any {
-	if !ok {
-		return nil
-	}
-	return []any{s}
-}
-
-// learn is the state once its version is told.
-func (s state) learn(version uint64) (state, bool) {
-	if s.write == "" { // as of which there is none
-		return s, true
-	}
-	if s.version != 0 {
-		return s, s.version == version
-	}
-	s.version = version
-	return s, version > s.after
-}
-
-// swap is the state after the write, whose version is zero when it was not told.
-func (s state) swap(in input, version uint64) (state, bool) {
-	if (s.write == "") != (in.expected == 0) {
-		return s, false
-	}
-	if in.expected != 0 {
-		var ok bool
-		if s, ok = s.learn(in.expected); !ok {
-			return s, false
-		}
-	}
-	return state{write: in.write, version: version, after: in.expected}, version == 0 || version > in.expected
+	h.outcomes[outcome]++
+	h.operations = append(h.operations, done)
 }
