@@ -25,6 +25,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/feed/wire"
 	"github.com/hybridgateway/gateway/libs/pkitest"
+	"github.com/hybridgateway/gateway/libs/porttest"
 	adminv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/admin/v1"
 	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
@@ -206,7 +207,7 @@ func newGateway(t *testing.T) *gateway {
 	}
 	t.Cleanup(func() { os.RemoveAll(sockets) })
 	g.config, err = config.Parse([]string{
-		"--gateway-id=gw1", "--socket-dir=" + sockets, "--http-listen=127.0.0.1:0", "--listen=" + freePort(t),
+		"--gateway-id=gw1", "--socket-dir=" + sockets, "--http-listen=127.0.0.1:0", "--listen=" + porttest.Address(t),
 		"--tls-cert=" + cert, "--tls-key=" + key, "--client-ca=" + g.operators.File,
 	}, io.Discard)
 	if err != nil {
@@ -453,23 +454,14 @@ func await(t *testing.T, watch grpc.ServerStreamingClient[adminv1.WatchStatusRes
 
 func poll(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	const patience = time.Minute
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so within 20s: %s", what)
+			t.Fatalf("not so within %v: %s", patience, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func copyFile(t *testing.T, from, to string) {

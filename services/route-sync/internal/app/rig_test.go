@@ -25,6 +25,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/feed/wire"
 	"github.com/hybridgateway/gateway/libs/netaddr"
+	"github.com/hybridgateway/gateway/libs/porttest"
 	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
@@ -110,12 +111,7 @@ func (r *rig) must(err error) {
 
 func freeAddress(t *testing.T) netaddr.Listen {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	at := l.Addr().(*net.TCPAddr).AddrPort()
+	at := netip.MustParseAddrPort(porttest.Address(t))
 	return netaddr.Listen{Addr: at.Addr(), Port: at.Port()}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -31,6 +30,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/feed/wire"
+	"github.com/hybridgateway/gateway/libs/porttest"
 	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	vtepsv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/vteps/v1"
@@ -205,12 +205,7 @@ func start(t *testing.T, s *apiservertest.Server, id, ip string, flags ...string
 // run runs the service and returns what stops it.
 func (g *gateway) run(s *apiservertest.Server, flags ...string) (stop func()) {
 	g.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	g.http = l.Addr().String()
-	l.Close()
+	g.http = porttest.Address(g.t)
 	if !slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "--vpc-cidrs=") }) {
 		flags = append(flags, "--vpc-cidrs=10.0.0.0/16,10.1.0.0/16")
 	}
