@@ -38,7 +38,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	patience = 30 * time.Second
+	patience = time.Minute
 	hour     = time.Hour
 )
 
@@ -285,6 +285,19 @@ func (r *rig) leadShard(ctx context.Context, shard string, epoch uint64, eni str
 		l.ValidUntilBoottime = int64(boottime.Now() + valid)
 	}
 	r.election.log.Set(ctx, shard, l)
+}
+
+// written are the routes, by table and destination, that the finished calls were to write, and how many calls those were. A
+// machine that stalls makes calls late, and late calls are made once more.
+func (r *rig) written() (routes map[string]bool, calls int) {
+	routes = map[string]bool{}
+	for _, c := range r.ec2.Calls() {
+		if c.Mutating && !c.DryRun && strings.HasSuffix(c.Action, "Route") {
+			calls++
+			routes[c.Params["RouteTableId"]+" "+c.Params["DestinationCidrBlock"]+c.Params["DestinationPrefixListId"]] = true
+		}
+	}
+	return routes, calls
 }
 
 // targets counts what the routes of all tables to the pod networks point to.
