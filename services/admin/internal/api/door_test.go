@@ -275,10 +275,11 @@ func (l *lines) line(t *testing.T) string {
 
 func poll(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	const patience = time.Minute
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so within 20s: %s", what)
+			t.Fatalf("not so within %v: %s", patience, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -36,6 +36,9 @@ import (
 	"github.com/hybridgateway/gateway/services/admin/internal/config"
 )
 
+// patience is many times what anything here takes on a busy machine.
+const patience = time.Minute
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestBinaryHasNoForeignSDK(t *testing.T) {
@@ -439,7 +442,7 @@ func connected(s *adminv1.Status) int {
 // await reads statuses until one is as wanted and returns how many it read.
 func await(t *testing.T, watch grpc.ServerStreamingClient[adminv1.WatchStatusResponse], what string, ok func(*adminv1.Status) bool) int {
 	t.Helper()
-	timeout := time.AfterFunc(20*time.Second, func() { panic("not so within 20s: " + what) })
+	timeout := time.AfterFunc(patience, func() { panic("not so within " + patience.String() + ": " + what) })
 	defer timeout.Stop()
 	for n := 1; ; n++ {
 		answer, err := watch.Recv()
@@ -454,7 +457,6 @@ func await(t *testing.T, watch grpc.ServerStreamingClient[adminv1.WatchStatusRes
 
 func poll(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	const patience = time.Minute
 	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {

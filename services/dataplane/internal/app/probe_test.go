@@ -148,7 +148,7 @@ func (p *probe) advance(t testing.TB, n int) {
 // finish stops sending and returns how many were sent, and how many never came back although they had time to.
 func (p *probe) finish() (sent, lost int) {
 	close(p.stop)
-	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if sent, received := p.counts(); sent == received {
 			return sent, 0
 		}

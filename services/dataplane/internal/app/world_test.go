@@ -65,7 +65,8 @@ func dropBPF() int {
 	return 1
 }
 
-const patience = 30 * time.Second
+// patience is many times what anything here takes on a busy machine.
+const patience = 2 * time.Minute
 
 // world is a gateway between a cloud pod and two hybrid nodes:
 //
@@ -269,13 +270,13 @@ func (w *world) ready(t testing.TB, vteps uint32) *tunnelv1.Tunnel {
 	return w.state(t, "ready", func(s *tunnelv1.Tunnel) bool { return s.GetReady() && s.GetVteps() == vteps })
 }
 
-// get asks the dataplane's HTTP port.
+// get asks the dataplane's HTTP port, as soon as it listens: that may be after the Tunnel stream has told something.
 func (w *world) get(t testing.TB, path string) string {
 	t.Helper()
 	var conn net.Conn
-	if err := w.gateway.Do(func() (err error) { conn, err = net.Dial("tcp", "127.0.0.1:9813"); return err }); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the HTTP port is open", func() bool {
+		return w.gateway.Do(func() (err error) { conn, err = net.Dial("tcp", "127.0.0.1:9813"); return err }) == nil
+	})
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path)
 	body, err := io.ReadAll(conn)
