@@ -40,7 +40,8 @@ func (s *suite) testDrainKeepsForwarding(t *testing.T) {
 	}
 }
 
-// testDrainPurge removes the tunnel of the gateway that leads. Then the other one is the last, and refuses to go.
+// testDrainPurge removes the tunnel of the gateway that leads. Then the other one is the last, and refuses to go unless it is
+// forced.
 func (s *suite) testDrainPurge(t *testing.T) {
 	h := s.healthy(t)
 	pair := s.probes(t)
@@ -65,14 +66,44 @@ func (s *suite) testDrainPurge(t *testing.T) {
 	if entries, err := h.Standby.KernelEntries(); err != nil || len(entries) == 0 {
 		t.Errorf("the last gateway has %v, error %v", entries, err)
 	}
-	p := h.Active.Process(gateway.Dataplane)
-	if err := p.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
+	s.forceLast(t, h.Standby)
+	for _, g := range s.Gateways {
+		// What was told to remove everything keeps to it until it is started again.
+		for _, service := range []string{gateway.Dataplane, gateway.RouteSync} {
+			p := g.Process(service)
+			if err := p.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	s.healthy(t)
+}
+
+// forceLast removes the last gateway although it refuses: first the VPC's routes, which nobody else would take over, then
+// its tunnel.
+func (s *suite) forceLast(t *testing.T, last *gateway.Gateway) {
+	t.Helper()
+	out, err := s.hgctl(within(t), last, "drain", "--purge", "--force", "--yes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes, tunnel, found := strings.Cut(out, "nothing that the gateways own is left")
+	if !found || !strings.Contains(tunnel, "nothing of "+last.Name+" is left on its node") {
+		t.Errorf("hgctl says %q and then %q", routes, tunnel)
+	}
+	for _, table := range s.World.RouteTables() {
+		for _, dst := range s.World.PodNetworks() {
+			if target := s.target(t, table, dst); target != "" {
+				t.Errorf("%s of %s still leads to %s", dst, table, target)
+			}
+		}
+	}
+	if left := s.leftIn(t, last); len(left) > 0 {
+		t.Errorf("left in the kernel of %s: %v", last.Name, left)
+	}
 }
 
 // leftIn lists what is the gateway's in the kernel of its node.
