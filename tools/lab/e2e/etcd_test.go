@@ -20,13 +20,15 @@ const (
 )
 
 // TestPrivilegedEtcd keeps the leadership record in an etcd of its own: a node
-// dies, and a planned hand-over follows.
+// dies, a planned hand-over follows, and other changes of leaders.
 func TestPrivilegedEtcd(t *testing.T) {
 	s := up(t, lab.Options{Prefix: etcdTestPrefix, Dir: etcdTestDir, Backend: lab.Etcd})
 	t.Run("node dies", s.testNodeDies)
 	t.Run("hand-over", s.testHandOver)
 	t.Run("a VTEP is registered", s.testRegister)
 	t.Run("no Lease", s.testNoLease)
+	t.Run("leadership moves", s.testMoves)
+	t.Run("history of the record", s.testHistory)
 }
 
 // testRegister registers a VTEP at one gateway, and expects it in the kernels of both.

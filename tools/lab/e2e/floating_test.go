@@ -39,6 +39,7 @@ func TestPrivilegedFloating(t *testing.T) {
 		}
 	}
 	t.Run("a change would be seen", s.testChangesAreSeen)
+	t.Run("history of the record", s.testHistory)
 }
 
 // nodeWatch takes down what changes in the kernel of a node: its routes, of all tables, and

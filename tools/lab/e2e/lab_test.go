@@ -84,7 +84,10 @@ type suite struct{ *lab.Lab }
 
 // TestPrivilegedLab brings one lab up and runs everything else in it.
 func TestPrivilegedLab(t *testing.T) {
-	up(t, lab.Options{Prefix: testPrefix, Dir: testDir}).all(t)
+	s := up(t, lab.Options{Prefix: testPrefix, Dir: testDir})
+	s.all(t)
+	t.Run("leadership moves", s.testMoves)
+	t.Run("history of the record", s.testHistory)
 }
 
 // all runs everything that is the same in both modes of the VTEP.
@@ -116,6 +119,7 @@ func up(t *testing.T, o lab.Options) *suite {
 	t.Helper()
 	o.BinDir, o.Manifests = programs(t)
 	o.EC2Latency = ec2Latency
+	o.LogLevel = "debug" // tells what was done to the record
 	claim, err := lab.Take(o.Dir, o.Prefix)
 	if err != nil {
 		t.Fatal(err)

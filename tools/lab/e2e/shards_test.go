@@ -26,6 +26,7 @@ func TestPrivilegedShards(t *testing.T) {
 	for _, shard := range s.Shards() {
 		t.Run("leader of "+shard.Name+" dies and returns", func(t *testing.T) { s.testShardLeaderDies(t, shard.Name) })
 	}
+	t.Run("history of the records", s.testHistory)
 }
 
 // zonePairs probe between an EC2 pod of each zone and a pod on-premises, by zone.
