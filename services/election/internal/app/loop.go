@@ -124,9 +124,7 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 			l.candidate.registry = err
 			l.stand(ctx)
 		case <-l.heard:
-			known, told := l.neighbours.look(l.shard)
-			l.step(ctx, known)
-			l.tellPeers(ctx, told)
+			l.look(ctx)
 		case t := <-l.transfers:
 			l.transfer(ctx, t)
 		case <-l.timer.C:
@@ -231,8 +229,11 @@ func (l *loop) settle(ctx context.Context, s swapped) {
 
 // step gives the term one input and does what it asks for.
 func (l *loop) step(ctx context.Context, in term.Input) {
+	look := false
 	for _, a := range l.term.Step(l.now(), in) {
 		switch a := a.(type) {
+		case term.Look:
+			look = true
 		case term.CompareAndSwap:
 			l.swap(ctx, a)
 		case term.Read:
@@ -249,6 +250,16 @@ func (l *loop) step(ctx context.Context, in term.Input) {
 			l.done = true
 		}
 	}
+	if look && !l.done {
+		l.look(ctx)
+	}
+}
+
+// look tells the term, and the other services, what is known of the other gateways.
+func (l *loop) look(ctx context.Context) {
+	known, told := l.neighbours.look(l.shard)
+	l.step(ctx, known)
+	l.tellPeers(ctx, told)
 }
 
 // transferred takes the end of a hand-over that does not end this gateway.

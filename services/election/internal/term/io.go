@@ -151,7 +151,7 @@ func (Transfer) input()        {}
 func (Stop) input()            {}
 func (Tick) input()            {}
 
-// Action is one thing to do: CompareAndSwap, Read, Publish, SetTimer, Transferred or Done.
+// Action is one thing to do: CompareAndSwap, Read, Look, Publish, SetTimer, Transferred or Done.
 type Action interface {
 	action()
 	// String is the action on one line.
@@ -212,6 +212,9 @@ func (p Purpose) String() string {
 // is not new.
 type Read struct{}
 
+// Look asks for Peers as they are now, even if nothing is new.
+type Look struct{}
+
 // Publish asks to tell the other services.
 type Publish struct{ Leadership Leadership }
 
@@ -240,6 +243,7 @@ type Done struct{ Reason string }
 
 func (CompareAndSwap) action() {}
 func (Read) action()           {}
+func (Look) action()           {}
 func (Publish) action()        {}
 func (SetTimer) action()       {}
 func (Transferred) action()    {}
@@ -254,6 +258,8 @@ func (a CompareAndSwap) String() string {
 }
 
 func (Read) String() string { return "read" }
+
+func (Look) String() string { return "look" }
 
 func (a Publish) String() string {
 	l := a.Leadership

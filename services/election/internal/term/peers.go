@@ -27,6 +27,10 @@ type others struct {
 	// fitSince has since when peers are fit.
 	fitSince map[string]time.Duration
 
+	// looked is when peers were last asked for, or came unasked; isolated is what they came with.
+	looked   time.Duration
+	isolated bool
+
 	// accused is the peer whose record was taken on suspicion, and not yet proved to be dead or alive.
 	accused Peer
 	// penalty is how long a suspicion has to last; set when one was wrong, last at the given time.
@@ -76,7 +80,7 @@ func (o *others) wrong(now time.Duration) {
 // hear takes note of what the heartbeats show.
 func (t *Term) hear(in Peers) {
 	o := &t.others
-	o.peers = in.Peers
+	o.peers, o.looked, o.isolated = in.Peers, t.now, in.Isolated
 	silent, fit := make(map[string]silence), make(map[string]time.Duration)
 	for _, p := range in.Peers {
 		if p.Converged != 0 && p.Converged < maxFloor {
@@ -119,6 +123,25 @@ func (o *others) fellTogether(p Peer, now time.Duration) bool {
 		}
 	}
 	return others > 0
+}
+
+// lookAgain asks for the peers once more when the holder's silence was put down to us: a gateway that stalled finds everybody silent, or
+// heard long ago, until it has read what came meanwhile, and nothing tells it when a peer is heard that it never missed.
+func (t *Term) lookAgain() {
+	if at := t.lookAgainAt(); at != 0 && t.now >= at {
+		t.others.looked = t.now
+		t.do(Look{})
+	}
+}
+
+// lookAgainAt is when it is to be judged again whose fault the holder's silence is; zero when that is known, or is no matter. A network
+// that was down is up again when somebody is heard; until then it may take any time for the first heartbeat to come through.
+func (t *Term) lookAgainAt() time.Duration {
+	holder, known := t.others.find(t.record.Holder.ID)
+	if !known || t.others.isolated || !t.local.Standing || t.leading || t.handing != nil || !t.others.silent[holder.Gateway.ID].ours {
+		return 0
+	}
+	return t.others.looked + holder.Detect/2
 }
 
 // judgeAccusation finds out whether the last take-over on suspicion was right. It was when the accused was silent for so long

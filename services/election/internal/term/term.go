@@ -111,6 +111,7 @@ func (t *Term) Step(now time.Duration, in Input) []Action {
 	// Others are told that we stopped before the record is given up.
 	t.publish()
 	t.decide()
+	t.lookAgain()
 	t.setTimer()
 	return t.actions
 }
@@ -314,6 +315,7 @@ func (t *Term) nextTimer() time.Duration {
 	if t.handing != nil {
 		consider(t.handing.by)
 	}
+	consider(t.lookAgainAt())
 	if !t.known || t.attempt != nil {
 		return next
 	}
