@@ -18,9 +18,12 @@ const (
 	magic uint32 = 0x68677770
 	// packetSize is the payload in bytes: magic, run, sequence number.
 	packetSize = 4 + 8 + 8
-	// drainTime bounds the wait for packets that are still under way when the
-	// sender has stopped.
-	drainTime = time.Second
+	// drainTime is for how long nothing must arrive until packets that are still
+	// under way, when the sender has stopped, are given up. It is waited for in
+	// drainSteps steps: a machine that stalls makes one of them longer, and does
+	// not keep what has arrived from being read.
+	drainTime  = time.Second
+	drainSteps = 100
 	// receiveBuffer keeps packets while the machine is too busy to read them,
 	// in bytes.
 	receiveBuffer = 4 << 20
@@ -175,18 +178,15 @@ func (p *Probe) Stop() Result {
 	p.stop()
 	p.sender.Wait()
 	until := time.Now()
-	timer := time.NewTimer(drainTime)
-	defer timer.Stop()
-drain:
-	for {
-		if sent, got := p.Counts(); got >= sent {
+	for quiet, before := 0, 0; quiet < drainSteps; quiet++ {
+		sent, got := p.Counts()
+		if got >= sent {
 			break
 		}
-		select {
-		case <-p.arrived:
-		case <-timer.C:
-			break drain
+		if got > before {
+			quiet, before = 0, got
 		}
+		time.Sleep(drainTime / drainSteps)
 	}
 	// Both are open sockets of ours: closing them can fail in no useful way.
 	_ = p.recv.Close()
