@@ -68,10 +68,12 @@ func TestEtcdMembers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := etcdClient(t, cluster, cluster.Members()[0].Endpoint(), cert).Get(t.Context(), "key")
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := etcdClient(t, cluster, cluster.Members()[0].Endpoint(), cert)
+	var got *clientv3.GetResponse
+	eventually(t, func(ctx context.Context) (err error) { // members that stall have no leader for a while
+		got, err = first.Get(ctx, "key")
+		return err
+	})
 	if len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "two" {
 		t.Errorf("the key is %v", got.Kvs)
 	}

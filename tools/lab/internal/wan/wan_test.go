@@ -57,6 +57,17 @@ func roundTrip(t *testing.T, from *netns.Host, to string) time.Duration {
 	return time.Since(start)
 }
 
+// quick tells whether a round trip takes less than limit, which on a machine that stalls not each does.
+func quick(t *testing.T, from *netns.Host, to string, limit time.Duration) bool {
+	t.Helper()
+	for range 20 {
+		if roundTrip(t, from, to) < limit {
+			return true
+		}
+	}
+	return false
+}
+
 func TestPrivilegedDelayIsForTheVPCOnly(t *testing.T) {
 	w, node, other, vpc := between(t)
 	roundTrip(t, node, "10.0.0.2")
@@ -68,15 +79,15 @@ func TestPrivilegedDelayIsForTheVPCOnly(t *testing.T) {
 	if d := roundTrip(t, vpc, "192.168.1.12"); d < 2*delay {
 		t.Errorf("VPC to node took %v", d)
 	}
-	if d := roundTrip(t, node, "192.168.1.12"); d >= delay {
-		t.Errorf("node to node took %v", d)
+	if !quick(t, node, "192.168.1.12", delay) {
+		t.Error("node to node takes the delay")
 	}
-	if d := roundTrip(t, other, "192.168.1.1"); d >= 2*delay {
-		t.Errorf("node to its router took %v", d)
+	if !quick(t, other, "192.168.1.1", delay) {
+		t.Error("node to its router takes the delay")
 	}
 	must(t, w.SetDelay(0))
-	if d := roundTrip(t, node, "10.0.0.2"); d >= delay {
-		t.Errorf("node to VPC took %v after the delay was taken out", d)
+	if !quick(t, node, "10.0.0.2", delay) {
+		t.Error("node to VPC takes the delay after it was taken out")
 	}
 	// Close takes it out as well.
 	must(t, w.SetDelay(delay))
