@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -24,6 +23,9 @@ const (
 // lineBegins is how each line does. A process that is killed while it writes one may leave a part of it, to which the next
 // process adds: what counts is the line that begins last.
 var lineBegins = []byte(`{"time":`)
+
+// longest bounds a line, in bytes.
+const longest = 1 << 20
 
 // line is what of a line is of interest here.
 type line struct {
@@ -52,21 +54,19 @@ func (l line) name() string {
 func Read(log io.Reader, client string) (map[string][]registercheck.Operation, error) {
 	h := map[string][]registercheck.Operation{}
 	open := map[string]int{} // of the writes that have no end, by name: where in their shard's list
-	lines := bufio.NewReader(log)
-	for {
-		text, err := lines.ReadBytes('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("read the log of %s: %w", client, err)
-		}
-		if l, ok := parse(text); ok {
+	lines := bufio.NewScanner(log)
+	lines.Buffer(nil, longest)
+	for lines.Scan() {
+		if l, ok := parse(lines.Bytes()); ok {
 			if err := add(h, open, client, l); err != nil {
 				return nil, err
 			}
 		}
-		if err != nil {
-			return h, nil
-		}
 	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read the log of %s: %w", client, err)
+	}
+	return h, nil
 }
 
 func parse(text []byte) (line, bool) {
