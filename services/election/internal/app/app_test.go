@@ -46,7 +46,7 @@ func TestOneGateway(t *testing.T) {
 		t.Errorf("the holder is %v, want %v", l.GetHolder(), want)
 	}
 	converged := g.untilConverged(1)
-	if left := time.Duration(converged.GetValidUntilBoottime()) - boottime.Now(); left > 2*time.Second {
+	if left := time.Duration(converged.GetValidUntilBoottime()) - boottime.Now(); left > 40*time.Second {
 		t.Errorf("valid for another %v", left)
 	}
 	renewed := g.until("a renewal", func(l *leadershipv1.Leadership) bool {
@@ -96,6 +96,7 @@ func TestHandover(t *testing.T) {
 	overBackends(t, func(t *testing.T, b backend) {
 		one, two := b.gateway(t, 1), b.gateway(t, 2)
 		two.converges = false
+		one.lease = append(one.lease, "--handover-timeout=50s")
 		one.serve()
 		two.serve()
 		leader := one.start()
@@ -133,6 +134,7 @@ func TestKill(t *testing.T) {
 		two.untilRole(standby)
 
 		kill()
+		one.lease = expiring() // but not before it is here again
 		kill = one.startProcess()
 		again := one.until("a new epoch", func(l *leadershipv1.Leadership) bool { return l.GetRole() == active && l.GetEpoch() > epoch })
 		if again.GetEpoch() != epoch+1 {
@@ -160,6 +162,7 @@ func TestServicesAway(t *testing.T) {
 	_, kubeconfig, _ := fresh(t)
 	one, two := newGateway(t, 1, kubeconfig), newGateway(t, 2, kubeconfig)
 	ofOne, ofTwo := one.serve(), two.serve()
+	one.lease = append(expiring(), "--unhealthy-grace=50s")
 	one.start()
 	epoch := one.untilRole(active).GetEpoch()
 	two.start()
@@ -168,7 +171,7 @@ func TestServicesAway(t *testing.T) {
 	ofOne.stop()
 	ofTwo.stop()
 	two.untilRole(observer)
-	end := boottime.Now() + 4*time.Second
+	end := boottime.Now() + 14*time.Second // a lease, and how long a renewal makes it valid
 	l := one.until("renewals beyond a lease", func(l *leadershipv1.Leadership) bool {
 		return l.GetRole() != active || time.Duration(l.GetValidUntilBoottime()) > end
 	})
@@ -208,6 +211,7 @@ func TestRestart(t *testing.T) {
 func TestRecordFrozen(t *testing.T) {
 	overBackends(t, func(t *testing.T, b backend) {
 		g := b.gateway(t, 1)
+		g.lease = expiring()
 		g.serve()
 		g.start()
 		epoch := g.untilRole(active).GetEpoch()
@@ -261,7 +265,7 @@ func TestBesideStockLeaderElector(t *testing.T) {
 
 	background(t, "stock contender", stock.run)
 	// It waits while the record is renewed for longer than its lease.
-	end := boottime.Now() + 5*time.Second
+	end := boottime.Now() + 48*time.Second // its lease, and how long a renewal makes ours valid
 	g.until("renewals", func(l *leadershipv1.Leadership) bool {
 		return l.GetRole() != active || time.Duration(l.GetValidUntilBoottime()) > end
 	})
@@ -292,8 +296,8 @@ func newStock(client coordinationclient.LeasesGetter) *stock {
 			Client:     client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: "stock"},
 		},
-		LeaseDuration:   3 * time.Second,
-		RenewDeadline:   2 * time.Second,
+		LeaseDuration:   8 * time.Second,
+		RenewDeadline:   6 * time.Second,
 		RetryPeriod:     200 * time.Millisecond,
 		ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{

@@ -20,6 +20,7 @@ import (
 
 	"github.com/hybridgateway/gateway/libs/boottime"
 	"github.com/hybridgateway/gateway/libs/daemon"
+	"github.com/hybridgateway/gateway/libs/porttest"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
 	"github.com/hybridgateway/gateway/services/election/internal/app"
@@ -31,8 +32,8 @@ const (
 	handover  = leadershipv1.Cause_CAUSE_HANDOVER
 )
 
-// introduce lets two gateways watch each other, through wires that a test can cut. Their expiry is made long,
-// so that only heartbeats can be what moved the record.
+// introduce lets two gateways watch each other, through wires that a test can cut. Their record does not expire,
+// so that only heartbeats can be what moved it.
 func introduce(t *testing.T, one, two *gateway) (cut func(bool)) {
 	t.Helper()
 	keys := filepath.Join(t.TempDir(), "keys")
@@ -41,27 +42,17 @@ func introduce(t *testing.T, one, two *gateway) (cut func(bool)) {
 	if err := os.WriteFile(keys, []byte(base64.StdEncoding.EncodeToString(key[:])), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a, b := freeUDP(t), freeUDP(t)
+	a, b := netip.MustParseAddrPort(porttest.Address(t)), netip.MustParseAddrPort(porttest.Address(t))
 	atA, atB, cut := relay(t, a, b)
 	flags := func(listen, peer netip.AddrPort) []string {
 		return []string{
 			"--peer-key-file=" + keys, "--peer-listen=" + listen.String(), "--peers=" + peer.String(),
 			// What is measured is not how fast they are: a busy machine shall not make them suspect each other.
-			"--peer-period=30ms", "--peer-multiplier=60", "--lease-duration=50s", "--renew-deadline=40s", "--handover-timeout=5s",
+			"--peer-period=30ms", "--peer-multiplier=60", "--handover-timeout=5s",
 		}
 	}
 	one.peers, two.peers = flags(a, atA), flags(b, atB)
 	return cut
-}
-
-func freeUDP(t *testing.T) netip.AddrPort {
-	t.Helper()
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
 // relay carries datagrams between a and b: a reaches b at atA, and b reaches a at atB.

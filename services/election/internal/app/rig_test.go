@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -30,6 +29,7 @@ import (
 	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/libs/feed/wire"
+	"github.com/hybridgateway/gateway/libs/porttest"
 	feedv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/feed/v1"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
@@ -65,6 +65,8 @@ type gateway struct {
 	collector  string
 	// record are flags that say where the record is, if not in a Lease.
 	record []string
+	// lease are flags that say when the record expires: long after the test, unless that is what it waits for.
+	lease []string
 	// peers are flags that let it watch other gateways.
 	peers []string
 
@@ -83,6 +85,9 @@ type gateway struct {
 	epochs map[string]uint64
 }
 
+// expiring lets a record expire while a test waits for it, and not while a busy machine does nothing for some seconds.
+func expiring() []string { return []string{"--lease-duration=8s", "--renew-deadline=6s"} }
+
 // newGateway makes a node whose dataplane and route-sync serve.
 func newGateway(t *testing.T, id byte, kubeconfig string) *gateway {
 	t.Helper()
@@ -92,10 +97,11 @@ func newGateway(t *testing.T, id byte, kubeconfig string) *gateway {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	g := &gateway{
-		t: t, id: fmt.Sprintf("gw%d", id), dir: dir, http: freeAddress(t), kubeconfig: kubeconfig,
+		t: t, id: fmt.Sprintf("gw%d", id), dir: dir, http: porttest.Address(t), kubeconfig: kubeconfig,
 		tunnel:    feed.NewLog[*tunnelv1.Tunnel](64),
 		routes:    feed.NewLog[*routesv1.WatchResponse](64),
 		events:    make(chan *leadershipv1.Leadership, 4096),
+		lease:     []string{"--lease-duration=50s", "--renew-deadline=40s"},
 		converges: true,
 		epochs:    make(map[string]uint64),
 	}
@@ -109,16 +115,6 @@ func newGateway(t *testing.T, id byte, kubeconfig string) *gateway {
 	g.routes.MarkSynced()
 	g.follow()
 	return g
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // background runs f until the test ends or the returned function is called.
@@ -294,7 +290,7 @@ func (g *gateway) args() []string {
 	return append([]string{
 		"--gateway-id=" + g.id, "--socket-dir=" + g.dir, "--http-listen=" + g.http, "--kubeconfig=" + g.kubeconfig,
 		"--log-level=debug", "--otlp-endpoint=" + g.collector, "--scheduling=normal",
-	}, slices.Concat(g.record, g.peers)...)
+	}, slices.Concat(g.lease, g.record, g.peers)...)
 }
 
 // start runs election in this process.
