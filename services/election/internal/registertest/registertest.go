@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -82,17 +83,20 @@ func Record(holder term.Gateway, epoch, write uint64) term.Record {
 	return term.Record{Holder: holder, Epoch: epoch, Incarnation: "one", Write: write, Duration: 3 * time.Second}
 }
 
-// Swap writes and wants one of the given outcomes.
+// Swap writes and wants one of the given outcomes. A write whose fate may remain unknown has CallTimeout; any other has ten times
+// that, since a busy machine may need it, and is made again when it is certain that it was not carried out.
 func Swap(t *testing.T, r Register, expected uint64, record term.Record, want ...term.Outcome) term.Result {
 	t.Helper()
-	got, err := r.CompareAndSwap(t.Context(), term.CompareAndSwap{
-		Expected: expected, Record: record, Purpose: term.TakeOver, Timeout: CallTimeout,
-	})
-	ok := false
-	for _, w := range want {
-		ok = ok || got.Outcome == w
+	timeout := 10 * CallTimeout
+	if slices.Contains(want, term.Unknown) {
+		timeout = CallTimeout
 	}
-	if !ok {
+	write := term.CompareAndSwap{Expected: expected, Record: record, Purpose: term.TakeOver, Timeout: timeout}
+	got, err := r.CompareAndSwap(t.Context(), write)
+	for began := time.Now(); got.Outcome == term.Failed && !slices.Contains(want, term.Failed) && time.Since(began) < Patience; {
+		got, err = r.CompareAndSwap(t.Context(), write)
+	}
+	if !slices.Contains(want, got.Outcome) {
 		t.Fatalf("the write of %s on v%d: %v (%v), want %v", record, expected, got.Outcome, err, want)
 	}
 	if (err == nil) != (got.Outcome == term.Swapped) {
@@ -102,6 +106,20 @@ func Swap(t *testing.T, r Register, expected uint64, record term.Record, want ..
 		t.Errorf("the result is of write %d, want %d", got.Write, record.Write)
 	}
 	return got
+}
+
+// Fetch reads until there is an answer: on a busy machine one may take longer than CallTimeout.
+func Fetch(t *testing.T, r Register) term.Observation {
+	t.Helper()
+	for began := time.Now(); ; {
+		o, err := r.Fetch(t.Context())
+		if err == nil {
+			return o
+		}
+		if time.Since(began) > Patience {
+			t.Fatalf("no answer within %v: %v", Patience, err)
+		}
+	}
 }
 
 // Follower is a register with what it has observed.
