@@ -73,10 +73,11 @@ const shown = 8
 // given; else an error that tells where the longest explanation of them ends. It gives up, with an error, after the time
 // given.
 func Check(operations []Operation, within time.Duration) error {
-	history, err := historyOf(operations)
-	if err != nil {
+	if err := checkShape(operations); err != nil {
 		return err
 	}
+	operations = withoutHopeless(operations)
+	history := historyOf(operations)
 	model := model()
 	switch result := porcupine.CheckOperationsTimeout(model, history, within); result {
 	case porcupine.Ok:
@@ -88,28 +89,48 @@ func Check(operations []Operation, within time.Duration) error {
 	return explain(operations, info)
 }
 
-func historyOf(operations []Operation) ([]porcupine.Operation, error) {
-	clients := map[string]int{}
+// checkShape tells what is not as Operation says.
+func checkShape(operations []Operation) error {
 	written := map[string]bool{}
+	for _, o := range operations {
+		switch {
+		case o.Write != "" && written[o.Write]:
+			return fmt.Errorf("two operations write %s: %v", o.Write, o)
+		case o.Outcome != Unknown && o.Return < o.Call:
+			return fmt.Errorf("an operation ends before it begins: %v", o)
+		}
+		written[o.Write] = true
+	}
+	return nil
+}
+
+// withoutHopeless leaves out the writes of Unknown outcome that cannot have been applied, which changes no verdict: versions
+// grow, so a register does one write on a version, and another has Swapped on theirs. Without that the search, which has to
+// think of each at any time after it began, would be endless once clients have died often enough.
+func withoutHopeless(operations []Operation) []Operation {
+	taken := map[uint64]bool{}
+	for _, o := range operations {
+		if o.Outcome == Swapped && o.Expected != 0 {
+			taken[o.Expected] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(operations), func(o Operation) bool { return o.Outcome == Unknown && taken[o.Expected] })
+}
+
+func historyOf(operations []Operation) []porcupine.Operation {
+	clients := map[string]int{}
 	var history []porcupine.Operation
-	for i, o := range operations {
+	for _, o := range operations {
 		if _, known := clients[o.Client]; !known {
 			clients[o.Client] = len(clients)
 		}
-		if o.Write != "" && written[o.Write] {
-			return nil, fmt.Errorf("two operations write %s: %v", o.Write, o)
-		}
-		written[o.Write] = true
 		returned := int64(o.Return)
 		if o.Outcome == Unknown {
 			returned = math.MaxInt64
 		}
-		if returned < int64(o.Call) {
-			return nil, fmt.Errorf("an operation ends before it begins: %v", o)
-		}
-		history = append(history, porcupine.Operation{ClientId: clients[o.Client], Input: o, Output: i, Call: int64(o.Call), Return: returned})
+		history = append(history, porcupine.Operation{ClientId: clients[o.Client], Input: o, Call: int64(o.Call), Return: returned})
 	}
-	return history, nil
+	return history
 }
 
 // explain tells the last operations that a register could have done, and those of which none could be its next.

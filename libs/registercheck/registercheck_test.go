@@ -2,6 +2,7 @@ package registercheck_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,22 @@ func TestViolationTellsOperations(t *testing.T) {
 		"\tb, 4s to 5s: reads a/1, v5",
 	}
 	if err == nil || err.Error() != strings.Join(want, "\n") {
+		t.Errorf("the check says %v", err)
+	}
+}
+
+// Many clients that die as they write do not make the search endless: of writes on one version a register does one.
+func TestManyUnknownWrites(t *testing.T) {
+	sequence := []registercheck.Operation{swap("a/0", 0, registercheck.Swapped, 1)}
+	for n := uint64(1); n <= 200; n++ {
+		sequence = append(sequence,
+			swap(fmt.Sprintf("b/%d", n), n, registercheck.Unknown, 0),
+			swap(fmt.Sprintf("a/%d", n), n, registercheck.Swapped, n+1))
+	}
+	sequence = append(sequence, read("a/199", 200))
+	oneAfterTheOther(sequence)
+	err := registercheck.Check(sequence, patience)
+	if violation := new(registercheck.ViolationError); !errors.As(err, &violation) {
 		t.Errorf("the check says %v", err)
 	}
 }
