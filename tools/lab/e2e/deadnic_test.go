@@ -22,6 +22,7 @@ func TestPrivilegedDeadNIC(t *testing.T) {
 	t.Run("leader's link goes down", func(t *testing.T) { s.testLeaderNICDies(t, false) })
 	t.Run("leader's underlay swallows everything", func(t *testing.T) { s.testLeaderNICDies(t, true) })
 	t.Run("standby's link goes down", s.testStandbyLinkGoesDown)
+	t.Run("history of the record", s.testHistory)
 }
 
 // breakNIC breaks a gateway's NIC until the end of the test, or until mend.
