@@ -53,7 +53,7 @@ func FollowHealth(ctx context.Context, conn grpc.ClientConnInterface, receivers 
 }
 
 // tell sends, unless ctx ends.
-func tell(ctx context.Context, receivers []chan<- error, state error) bool {
+func tell[V any](ctx context.Context, receivers []chan<- V, state V) bool {
 	for _, out := range receivers {
 		if ctx.Err() != nil {
 			return false

@@ -71,14 +71,24 @@ func Run(ctx context.Context, c config.Config) error {
 	var tunnels []chan<- feed.Update[api.Tunnel]
 	var routes []chan<- feed.Update[api.Routes]
 	var routesHealth, serves []chan<- error
+	var answers []chan<- api.Answer
 	for _, l := range s.loops {
 		tunnels, routes, serves = append(tunnels, l.tunnels), append(routes, l.routes), append(serves, l.registry)
-		routesHealth = append(routesHealth, l.routesHealth)
+		routesHealth, answers = append(routesHealth, l.routesHealth), append(answers, l.answers)
 		tasks = append(tasks, daemon.Task{Name: "record", Run: func(ctx context.Context) error { return l.record.Follow(ctx, l.observations) }})
 	}
 	tasks = append(tasks,
 		daemon.Task{Name: "health of route-sync", Run: func(ctx context.Context) error { return api.FollowHealth(ctx, routeSync, routesHealth...) }},
 		daemon.Task{Name: "health of vtep-registry", Run: func(ctx context.Context) error { return api.FollowHealth(ctx, registry, serves...) }},
+		daemon.Task{Name: "answers of dataplane", Run: func(ctx context.Context) error {
+			return api.FollowAnswers(ctx, dataplane, daemon.Dataplane, answers...)
+		}},
+		daemon.Task{Name: "answers of route-sync", Run: func(ctx context.Context) error {
+			return api.FollowAnswers(ctx, routeSync, daemon.RouteSync, answers...)
+		}},
+		daemon.Task{Name: "answers of vtep-registry", Run: func(ctx context.Context) error {
+			return api.FollowAnswers(ctx, registry, daemon.VtepRegistry, answers...)
+		}},
 		daemon.Task{Name: "tunnel stream", Run: func(ctx context.Context) error {
 			return feed.Follow(ctx, api.TunnelSource(dataplane, skipped(t.Log, "tunnel event cannot be read, skipped")), tunnels...)
 		}},
@@ -116,6 +126,7 @@ func newLoop(c config.Config, s config.Shard, t *telemetry.Telemetry, m *metrics
 		routes:       make(chan feed.Update[api.Routes], queue),
 		routesHealth: make(chan error, queue),
 		registry:     make(chan error, queue),
+		answers:      make(chan api.Answer, queue),
 		transfers:    make(chan transfer),
 		swapped:      make(chan swapped, 1),
 		id:           c.GatewayID,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/hybridgateway/gateway/libs/daemon"
 	"github.com/hybridgateway/gateway/libs/feed"
 	"github.com/hybridgateway/gateway/services/election/internal/api"
 	"github.com/hybridgateway/gateway/services/election/internal/peers/wire"
@@ -27,6 +28,8 @@ type candidate struct {
 	routesLost error
 	// routesHealth is why route-sync does not serve, and registry why vtep-registry does not; nil when they do.
 	routesHealth, registry error
+	// hung has the services that do not answer although they are there, whatever their streams said last.
+	hung map[string]error
 }
 
 // candidacy is what the term is to know. The error says why this gateway does not stand.
@@ -48,6 +51,11 @@ func (c *candidate) candidacy() (term.Candidacy, error) {
 
 // missing is what keeps this gateway from leading, except that route-sync answers and does not serve.
 func (c *candidate) missing() error {
+	for _, service := range []string{daemon.Dataplane, daemon.RouteSync, daemon.VtepRegistry} {
+		if err := c.hung[service]; err != nil {
+			return fmt.Errorf("%s hangs: %w", service, err)
+		}
+	}
 	switch {
 	case c.tunnelLost != nil:
 		return fmt.Errorf("dataplane does not answer: %w", c.tunnelLost)
@@ -65,6 +73,14 @@ func (c *candidate) missing() error {
 		return fmt.Errorf("vtep-registry does not serve: %w", c.registry)
 	}
 	return nil
+}
+
+// answers takes note of whether a service answers.
+func (c *candidate) answers(a api.Answer) {
+	if c.hung == nil {
+		c.hung = make(map[string]error)
+	}
+	c.hung[a.Service] = a.Err
 }
 
 // followTunnel takes note of dataplane's stream.

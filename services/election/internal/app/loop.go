@@ -43,6 +43,8 @@ type loop struct {
 	routes       chan feed.Update[api.Routes]
 	// routesHealth has why route-sync does not serve, and registry why vtep-registry does not; nil when they do.
 	routesHealth, registry chan error
+	// answers has which services hang, and which do not any more.
+	answers chan api.Answer
 	// transfers are what operators ask for.
 	transfers chan transfer
 	// swapped holds the end of the one write that is under way.
@@ -123,6 +125,9 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 		case err := <-l.registry:
 			l.candidate.registry = err
 			l.stand(ctx)
+		case a := <-l.answers:
+			l.candidate.answers(a)
+			l.stand(ctx)
 		case <-l.heard:
 			l.look(ctx)
 		case t := <-l.transfers:
@@ -144,6 +149,7 @@ func (l *loop) drain(ctx context.Context) {
 		case <-l.routes:
 		case <-l.routesHealth: //nolint:errcheck // what it says matters no longer
 		case <-l.registry: //nolint:errcheck // nor this
+		case <-l.answers:
 		}
 	}
 }
