@@ -31,7 +31,8 @@ const (
 	history = 4096
 )
 
-// Run keeps the routes until ctx ends. It leaves them in place.
+// Run keeps the routes until ctx ends, and then as long as election leaves open whether this gateway is the last, which
+// removes them. Otherwise it leaves them in place.
 func Run(ctx context.Context, c config.Config) error {
 	t, err := c.Telemetry(ctx, daemon.RouteSync)
 	if err != nil {
@@ -48,17 +49,19 @@ func Run(ctx context.Context, c config.Config) error {
 	}
 	defer election.Close()
 	s := newServer()
-	return daemon.RunTasks(ctx,
-		daemon.Task{Name: "routes", Run: func(ctx context.Context) error { return keepRoutes(ctx, c, election, s, t, metrics) }},
+	// The end of ctx asks the loops to finish; all tasks work until that is done.
+	return daemon.RunTasks(context.WithoutCancel(ctx),
+		daemon.Task{Name: "routes", Run: func(work context.Context) error { return keepRoutes(work, ctx, c, election, s, t, metrics) }},
 		daemon.Task{Name: "grpc", Run: func(ctx context.Context) error { return s.ServeSocket(ctx, c.Socket(daemon.RouteSync)) }},
 		daemon.Task{Name: "http", Run: func(ctx context.Context) error { return daemon.ServeHTTP(ctx, c.HTTPListen, t.Metrics, s.ready) }},
 	)
 }
 
-// keepRoutes finds out who this gateway is and then follows the Leadership stream.
-func keepRoutes(ctx context.Context, c config.Config, election grpc.ClientConnInterface, s *server, t *telemetry.Telemetry, m *syncer.Metrics) error {
-	identity, err := identify(ctx, c, s, t)
-	if err != nil {
+// keepRoutes finds out who this gateway is and then follows the Leadership stream. It works until ctx ends, or from the
+// end of stay on until nothing is left to do.
+func keepRoutes(ctx, stay context.Context, c config.Config, election grpc.ClientConnInterface, s *server, t *telemetry.Telemetry, m *syncer.Metrics) error {
+	identity, err := identifyWhile(ctx, stay, c, s, t)
+	if err != nil || stay.Err() != nil {
 		return err
 	}
 	clients := make([]*ec2.Client, len(c.Plans()))
@@ -83,11 +86,30 @@ func keepRoutes(ctx context.Context, c config.Config, election grpc.ClientConnIn
 	}
 	tasks := []daemon.Task{{Name: "leadership stream", Run: func(ctx context.Context) error {
 		return feed.Follow(ctx, api.Leadership(election, skipped), leadership.in...)
+	}}, {Name: "departure", Run: func(ctx context.Context) error {
+		select {
+		case <-stay.Done():
+			return shards.Depart(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}}}
 	for i, loop := range shards.Loops {
 		tasks = append(tasks, daemon.Task{Name: "loop", Run: func(ctx context.Context) error { return loop.Run(ctx, leadership.out[i]) }})
 	}
 	return daemon.RunTasks(ctx, tasks...)
+}
+
+// identifyWhile is identify, which may end without an error as soon as stay does.
+func identifyWhile(ctx, stay context.Context, c config.Config, s *server, t *telemetry.Telemetry) (ec2.Identity, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(stay, cancel)()
+	identity, err := identify(ctx, c, s, t)
+	if stay.Err() != nil {
+		return identity, nil // there is nothing to keep yet
+	}
+	return identity, err
 }
 
 // identify asks until it knows who this gateway is.

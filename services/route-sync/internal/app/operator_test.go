@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/hybridgateway/gateway/libs/boottime"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
 	"github.com/hybridgateway/gateway/services/route-sync/internal/config"
@@ -161,14 +160,6 @@ func TestPurgeWhoseCallerLeaves(t *testing.T) {
 	r.await("all is removed", func() bool { return r.targets()["none"] == 2 })
 }
 
-// last says that this gateway is the last of the installation.
-func (r *rig) last(epoch uint64) {
-	r.election.log.Set(r.t.Context(), "default", &leadershipv1.Leadership{
-		Shard: "default", Epoch: epoch, Holder: &leadershipv1.Gateway{Id: "gw", EniId: "eni-a"}, Role: leadershipv1.Role_ROLE_ACTIVE,
-		ValidUntilBoottime: int64(boottime.Now() + hour), Departure: leadershipv1.Departure_DEPARTURE_LAST,
-	})
-}
-
 func TestLastExit(t *testing.T) {
 	for what, left := range map[string]string{"remove": "none", "keep": "eni-a"} {
 		t.Run(what, func(t *testing.T) {
@@ -177,7 +168,7 @@ func TestLastExit(t *testing.T) {
 			r.standby()
 			r.lead(2, "eni-a", hour)
 			r.await("converged", func() bool { return r.converged() == 2 })
-			r.last(2)
+			r.departs(2, leadershipv1.Departure_DEPARTURE_LAST)
 			r.await("what is wanted of the routes is done", func() bool { return r.targets()[left] == 4 })
 			r.during(300*time.Millisecond, "it stays so", func() bool { return r.targets()[left] == 4 })
 		})

@@ -161,12 +161,12 @@ func (r *rig) watch() {
 }
 
 func (r *rig) stop() {
+	if r.election != nil {
+		r.election.stop() // first: without it route-sync waits for nothing
+	}
 	if r.stopApp != nil {
 		r.stopItems()
 		r.stopApp()
-	}
-	if r.election != nil {
-		r.election.stop()
 	}
 }
 

@@ -121,6 +121,8 @@ type State struct {
 	probes  probing
 	account string
 
+	departing departing
+
 	changed    []*route
 	allChanged bool
 }
@@ -160,6 +162,7 @@ func (s *State) Observe(l Leadership, now time.Duration) {
 		return
 	}
 	s.deaf = false
+	s.departing.said = l.Departure
 	s.retire(s.purged || s.config.RemoveLast && l.Departure == Last)
 	if l.Active && !s.heard {
 		s.readFirst(now)
@@ -276,12 +279,13 @@ func (s *State) Next(now time.Duration) []Action {
 			actions = append(actions, a)
 		}
 	}
+	s.endDeparture(now)
 	return actions
 }
 
 // Wake is the time at which Next has something new to return although nothing happened.
 func (s *State) Wake() time.Duration {
-	wake := min(s.readWake(), s.lookup.wake(), s.listWake(), s.switchWake(), s.inspectWake(), s.probeWake())
+	wake := min(s.readWake(), s.lookup.wake(), s.listWake(), s.switchWake(), s.inspectWake(), s.probeWake(), s.departWake())
 	if s.acting != 0 {
 		wake = min(wake, s.validUntil, s.writeAt)
 	}

@@ -72,6 +72,7 @@ type Loop struct {
 	warming  bool
 	requests chan func()
 	purges   []chan<- Purged
+	departed func() // nil unless somebody waits for the end of a departure
 	stopped  chan struct{}
 }
 
@@ -156,6 +157,7 @@ func (l *Loop) step(ctx context.Context) {
 	l.self(ctx)
 	l.permissions(ctx)
 	l.answerPurges()
+	l.answerDeparture()
 }
 
 func (l *Loop) start(ctx context.Context, action plan.Action) {

@@ -50,6 +50,34 @@ func (l *Loop) Purge(ctx context.Context) (Purged, error) {
 	}
 }
 
+// Depart tells the loop that the process was told to stop. It returns when nothing is left for it to do.
+func (l *Loop) Depart(ctx context.Context) error {
+	departed := make(chan struct{})
+	err := l.ask(ctx, func() {
+		l.state.Depart(l.c.Now())
+		l.departed = func() { close(departed) }
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-departed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.stopped:
+		return errStopped
+	}
+}
+
+// answerDeparture tells who waits for it that the process may end.
+func (l *Loop) answerDeparture() {
+	if l.departed != nil && l.state.Departed() {
+		l.departed()
+		l.departed = nil
+	}
+}
+
 // ask has the loop call f, and waits for it.
 func (l *Loop) ask(ctx context.Context, f func()) error {
 	done := make(chan struct{})

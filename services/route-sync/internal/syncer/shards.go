@@ -40,3 +40,14 @@ func (s *Shards) Purge(ctx context.Context) (Purged, error) {
 	}
 	return all, errors.Join(errs...)
 }
+
+// Depart is Loop.Depart of all shards at once.
+func (s *Shards) Depart(ctx context.Context) error {
+	errs := make([]error, len(s.Loops))
+	var wait sync.WaitGroup
+	for i, l := range s.Loops {
+		wait.Go(func() { errs[i] = l.Depart(ctx) })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
