@@ -4,17 +4,31 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/hybridgateway/gateway/tools/ec2standin"
 	"github.com/hybridgateway/gateway/tools/lab/internal/demo"
 	"github.com/hybridgateway/gateway/tools/lab/internal/gateway"
 	"github.com/hybridgateway/gateway/tools/lab/internal/lab"
 )
 
-// slowEC2 is what a call to EC2 takes while something is killed in the middle
-// of a change of leaders: the routes are not yet in place then.
-const slowEC2 = time.Second
+// holdWrites lets EC2 carry out no write until the returned function is called, so
+// that something can be killed in the middle of a change of leaders, however long this
+// machine takes for it: the routes are not yet in place then.
+func (s *suite) holdWrites(t *testing.T) (release func()) {
+	t.Helper()
+	held := make(chan struct{})
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	s.EC2.SetFaults(ec2standin.Faults{Latency: ec2Latency, Hook: func(c ec2standin.Call) {
+		if c.Mutating && !c.DryRun {
+			<-held
+		}
+	}})
+	return release
+}
 
 // testKills kills each of the ten processes under a probe, lets the traffic go
 // on without it for a while, and starts it again; then the same in the middle of
@@ -144,13 +158,14 @@ func (s *suite) testKillDuringHandOver(t *testing.T, service string, leaders boo
 	}
 	before := pids(h.Standby)
 	pair := s.probes(t)
-	s.SetEC2Latency(slowEC2)
+	release := s.holdWrites(t)
 	ended := make(chan error, 1)
 	go func() { ended <- h.Active.Terminate(30 * time.Second) }()
 	s.waitTakingOver(t, h.Standby)
 	if err := victim.Process(service).Kill(); err != nil {
 		t.Error(err)
 	}
+	release()
 	received(t, pair, 20)
 	s.sameExcept(t, before, victim.Process(service).Name())
 	if !leaders {
@@ -174,7 +189,7 @@ func (s *suite) testKillDuringTakeover(t *testing.T, service string) {
 	h := s.healthy(t)
 	before := pids(h.Standby)
 	pair := s.probes(t)
-	s.SetEC2Latency(slowEC2)
+	release := s.holdWrites(t)
 	if err := demo.Die(s.Lab, h.Active); err != nil {
 		t.Fatal(err)
 	}
@@ -183,6 +198,7 @@ func (s *suite) testKillDuringTakeover(t *testing.T, service string) {
 	if err := victim.Kill(); err != nil {
 		t.Error(err)
 	}
+	release()
 	s.sameExcept(t, before, victim.Name())
 	if err := victim.Start(); err != nil {
 		t.Error(err)

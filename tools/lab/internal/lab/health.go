@@ -135,13 +135,17 @@ func (l *Lab) checkGateway(g *gateway.Gateway, s *adminv1.Status) error {
 	return g.Failure()
 }
 
-// checkPeers tells which other gateway is not heard, or does not hear this one.
+// checkPeers tells which other gateway is not heard, or not heard to stand.
 func (l *Lab) checkPeers(s *adminv1.Status) error {
 	for _, shard := range s.GetShards() {
 		heard := 0
 		for _, p := range shard.GetPeers() {
 			if c := p.GetPeer().GetCondition(); c != leadershipv1.PeerCondition_PEER_CONDITION_HEARD {
 				return fmt.Errorf("what it knows of gateway %s is %s", p.GetPeer().GetGateway().GetId(), c)
+			}
+			// Only to one that stands the leadership can be handed over.
+			if !p.GetPeer().GetStanding() {
+				return fmt.Errorf("it has not heard that gateway %s stands", p.GetPeer().GetGateway().GetId())
 			}
 			heard++
 		}
