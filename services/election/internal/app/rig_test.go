@@ -19,7 +19,6 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
@@ -395,13 +394,22 @@ func operator(t *testing.T, s *apiservertest.Server) *coordinationclient.Coordin
 	return client
 }
 
-// fresh is the shared API server without the Lease, and the service's kubeconfig.
+// fresh is the shared API server without the Leases of any shard, and the service's kubeconfig.
 func fresh(t *testing.T) (*apiservertest.Server, string, *coordinationclient.CoordinationV1Client) {
 	t.Helper()
 	s := apiserver.Get(t)
 	o := operator(t, s)
-	if err := o.Leases(apiservertest.Namespace).Delete(t.Context(), leaseName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+	leases := o.Leases(apiservertest.Namespace)
+	there, err := leases.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, l := range there.Items {
+		if strings.HasPrefix(l.Name, leaseName) {
+			if err := leases.Delete(t.Context(), l.Name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	return s, s.ServiceAccountKubeconfig(apiservertest.Election), o
 }
