@@ -8,12 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hybridgateway/gateway/libs/ec2policy"
 	"github.com/hybridgateway/gateway/libs/netaddr"
 )
 
 // ListTag marks, with the value "true", the prefix lists that were made by a gateway, which changes and deletes
 // no other, and of these only its installation's. They carry GatewayTag as well, for the sake of IAM policies.
-const ListTag = GatewayTag + "-managed"
+const ListTag = ec2policy.ListTag
 
 const (
 	// maxChange is how many entries EC2 lets one call add, and how many remove.

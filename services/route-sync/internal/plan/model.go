@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/hybridgateway/gateway/libs/ec2policy"
 )
 
 // GatewayTag marks, with the value "true", the network interfaces of gateways.
-const GatewayTag = "eks-hybrid-nodes-gateway"
+const GatewayTag = ec2policy.GatewayTag
 
 // Destination is where a route applies: a CIDR, masked, or a managed prefix list by its id. It is
 // comparable, and exactly one field is set.

