@@ -65,6 +65,7 @@ func encode(l Leadership) *leadershipv1.Leadership {
 		ValidUntilBoottime: int64(l.ValidUntil),
 		Cause:              cause(l.Cause),
 		HolderConverged:    l.Converged,
+		Departure:          departure(l.Departure),
 	}
 	if l.Holder.ID != "" {
 		m.Holder = encodeGateway(l.Holder)
@@ -104,6 +105,17 @@ func encodeGateway(g term.Gateway) *leadershipv1.Gateway {
 		m.VtepMac = g.MAC.String()
 	}
 	return m
+}
+
+func departure(d term.Departure) leadershipv1.Departure {
+	switch d {
+	case term.Leaving:
+		return leadershipv1.Departure_DEPARTURE_LEAVING
+	case term.Last:
+		return leadershipv1.Departure_DEPARTURE_LAST
+	case term.Staying:
+	}
+	return leadershipv1.Departure_DEPARTURE_UNSPECIFIED
 }
 
 func role(r term.Role) leadershipv1.Role {
@@ -187,11 +199,12 @@ type Routes struct {
 // Interface is the network interface that routes to this gateway point to.
 type Interface struct{ ENI, Zone string }
 
-// Convergence is the epoch under which all routes of a shard pointed to this gateway; zero
-// when they do not.
+// Convergence is the epoch under which all routes of a shard pointed to this gateway, or were Removed; zero
+// when neither is so.
 type Convergence struct {
-	Shard string
-	Epoch uint64
+	Shard   string
+	Epoch   uint64
+	Removed bool
 }
 
 // RoutesSource is route-sync's stream behind conn. An item that cannot be read is told to
@@ -213,7 +226,9 @@ func decodeRoutes(m *routesv1.WatchResponse) (Routes, error) {
 		}
 		return Routes{Interface: &i}, nil
 	case *routesv1.WatchResponse_Convergence:
-		return Routes{Convergence: &Convergence{Shard: item.Convergence.GetShard(), Epoch: item.Convergence.GetEpoch()}}, nil
+		return Routes{Convergence: &Convergence{
+			Shard: item.Convergence.GetShard(), Epoch: item.Convergence.GetEpoch(), Removed: item.Convergence.GetRemoved(),
+		}}, nil
 	}
 	return Routes{}, nil
 }

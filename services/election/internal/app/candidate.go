@@ -26,6 +26,8 @@ type candidate struct {
 	tunnelLost error
 	iface      *api.Interface
 	routesLost error
+	// removed says that route-sync has removed what is the gateways' own.
+	removed bool
 	// routesHealth is why route-sync does not serve, and registry why vtep-registry does not; nil when they do.
 	routesHealth, registry error
 	// hung has the services that do not answer although they are there, whatever their streams said last.
@@ -100,18 +102,19 @@ func (c *candidate) followTunnel(u feed.Update[api.Tunnel]) {
 }
 
 // followRoutes takes note of route-sync's stream and returns the epoch under which the
-// routes of the shard converged; told is false when it says nothing about that.
+// routes of the shard converged, zero when they were removed; told is false when it says nothing about that.
 func (c *candidate) followRoutes(u feed.Update[api.Routes], shard string) (epoch uint64, told bool) {
 	c.routesLost = u.Lost
+	var convergence *api.Convergence
 	switch {
 	case u.Snapshot != nil:
-		c.iface = nil
+		c.iface, c.removed = nil, false
 		for _, item := range u.Snapshot {
 			if item.Interface != nil {
 				c.iface = item.Interface
 			}
 			if item.Convergence != nil && item.Convergence.Shard == shard {
-				epoch, told = item.Convergence.Epoch, true
+				convergence = item.Convergence
 			}
 		}
 	case u.Change != nil && u.Change.Kind == feed.Delete:
@@ -121,9 +124,15 @@ func (c *candidate) followRoutes(u feed.Update[api.Routes], shard string) (epoch
 	case u.Change != nil && u.Change.Value.Interface != nil:
 		c.iface = u.Change.Value.Interface
 	case u.Change != nil && u.Change.Value.Convergence != nil && u.Change.Value.Convergence.Shard == shard:
-		epoch, told = u.Change.Value.Convergence.Epoch, true
+		convergence = u.Change.Value.Convergence
 	}
-	return epoch, told
+	if convergence == nil {
+		return 0, false
+	}
+	if c.removed = convergence.Removed; c.removed {
+		return 0, true
+	}
+	return convergence.Epoch, true
 }
 
 // say puts what this gateway is into what the others are told.

@@ -135,8 +135,17 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 		case <-l.timer.C:
 			l.step(ctx, term.Tick{})
 		}
+		l.concludeLast(ctx)
 	}
 	return nil
+}
+
+// concludeLast tells the term when the last gateway need not lead on: everything is removed, or route-sync, which is told to stop at the same
+// time, has ended.
+func (l *loop) concludeLast(ctx context.Context) {
+	if l.published.Departure == term.Last && (l.candidate.removed || l.candidate.routesLost != nil) {
+		l.step(ctx, term.RoutesRemoved{})
+	}
 }
 
 // drain takes what the streams that all shards share bring, until ctx ends.
@@ -334,6 +343,9 @@ func (l *loop) publish(ctx context.Context, now term.Leadership) {
 	if before.Shard == "" {
 		l.known()
 		l.ready.known()
+	}
+	if now.Departure == term.Last && before.Departure != term.Last {
+		l.log.Info("all other gateways have left: route-sync may remove what it made", telemetry.KeyEpoch, now.Epoch)
 	}
 	if now.Cause == term.Renewed {
 		return

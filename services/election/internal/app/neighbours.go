@@ -202,6 +202,7 @@ func peersOf(watched []peers.Peer, shard string) term.Peers {
 			Gateway: term.Gateway{ID: w.Self.ID, NodeIP: w.Self.NodeIP, ENI: w.Self.ENI, Zone: w.Self.Zone, MAC: w.Self.VTEPMAC},
 			Session: w.Session, Condition: c, Since: w.Since, Heard: w.Heard, Detect: w.Detect,
 			Standing:  w.Self.Health.Has(wire.Standing) && w.Self.Health&(wire.Leaving|wire.PathDead) == 0,
+			Leaving:   w.Self.Health.Has(wire.Leaving),
 			Converged: w.Self.Epoch(shard),
 		}
 		last, known := best[w.Self.ID]

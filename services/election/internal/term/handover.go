@@ -25,16 +25,20 @@ type handing struct {
 	by time.Duration
 	// given is true once the record is not ours any more.
 	given bool
+	// outlasted is true when this gateway led on after it was told to stop, and nobody came.
+	outlasted bool
 	// refused are those that were given the record and did not take it.
 	refused map[string]bool
 }
 
-func (t *Term) leaving() bool { return t.handing != nil && t.handing.leaves }
+func (t *Term) leaving() bool { return t.lasting != nil || t.handing != nil && t.handing.leaves }
 
 // stop begins to hand over for good.
 func (t *Term) stop() {
 	switch {
 	case t.leaving():
+	case t.leading && t.outlasts():
+		t.last()
 	case t.handing != nil:
 		// What was begun goes on, and this gateway leaves at its end.
 		t.handing.to, t.handing.leaves = "", true
@@ -50,7 +54,7 @@ func (t *Term) stop() {
 func (t *Term) transfer(r Transfer) {
 	var problem string
 	switch to, known := t.others.find(r.To); {
-	case t.handing != nil:
+	case t.handing != nil || t.lasting != nil:
 		problem = HandoverUnderWay
 	case !t.leading:
 		problem = "this gateway does not lead; " + orNobody(t.record.Holder.ID) + " does"
@@ -76,7 +80,7 @@ func (t *Term) transfer(r Transfer) {
 
 // handOnOwnAccord begins to hand over when this gateway is not whole, or another one is preferred.
 func (t *Term) handOnOwnAccord() {
-	if !t.leading || !t.present || t.handing != nil {
+	if !t.leading || !t.present || t.leaving() {
 		return
 	}
 	at := t.handOnOwnAccordAt()
@@ -93,7 +97,7 @@ func (t *Term) handOnOwnAccord() {
 // handOnOwnAccordAt is when a leader hands over unasked; zero when it has no reason to.
 func (t *Term) handOnOwnAccordAt() time.Duration {
 	switch {
-	case t.handing != nil:
+	case t.handing != nil || t.lasting != nil:
 	case !t.local.Standing && (t.config.Blind && !t.local.Reserve || t.successor(nil) != nil):
 		return max(t.unwhole+t.config.UnhealthyGrace, t.handAgain)
 	case t.local.Standing && !t.config.prefers(t.self()) && t.record.converged():
@@ -167,6 +171,8 @@ func (t *Term) hand() {
 		t.giveUp()
 	case !h.given:
 		t.finish("there is nothing to hand over", false)
+	case t.record.Holder.ID == "" && h.outlasted && t.others.allGone():
+		t.finish("no other gateway is left", false)
 	case t.record.Holder.ID == "":
 		// Who has become whole again has no reason to wait for others any longer.
 		if t.now >= t.changed+t.config.LeaseDuration || !h.leaves && t.local.Standing {
@@ -191,6 +197,13 @@ func (t *Term) giveUp() {
 		h.refused[t.record.Holder.ID] = true
 	}
 	to := t.successor(h)
+	if to == nil && h.leaves && !h.outlasted && t.offered() && t.outlasts() {
+		// Who was given the record was told to stop as well.
+		t.handing = nil
+		t.last()
+		t.decide()
+		return
+	}
 	if to == nil && !h.leaves && (!t.config.Blind || t.local.Standing) {
 		t.finish("no gateway that was to have the record took it", false)
 		return

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Input is one thing that happened: Observation, Result, Candidacy, Peers, RoutesConverged,
+// Input is one thing that happened: Observation, Result, Candidacy, Peers, RoutesConverged, RoutesRemoved,
 // Transfer, Stop or Tick.
 type Input interface{ input() }
 
@@ -77,6 +77,9 @@ type Candidacy struct {
 // RoutesConverged says that the VPC's routes point to this gateway under the epoch.
 type RoutesConverged struct{ Epoch uint64 }
 
+// RoutesRemoved says that nothing is to be removed, or that nobody is there to do so.
+type RoutesRemoved struct{}
+
 // Peers is what is known of the other gateways. It replaces what was known before.
 type Peers struct {
 	// Peers is in the order of their IDs, which are unique.
@@ -96,8 +99,8 @@ type Peer struct {
 	Since time.Duration
 	// Heard is when its last heartbeat came, and Detect the silence after which it is Silent.
 	Heard, Detect time.Duration
-	// Standing is true when it says that it stands for election.
-	Standing bool
+	// Standing is true when it says that it stands for election, Leaving when it was told to stop.
+	Standing, Leaving bool
 	// Converged is the last epoch under which it found its routes in place.
 	Converged uint64
 }
@@ -147,6 +150,7 @@ func (Result) input()          {}
 func (Candidacy) input()       {}
 func (Peers) input()           {}
 func (RoutesConverged) input() {}
+func (RoutesRemoved) input()   {}
 func (Transfer) input()        {}
 func (Stop) input()            {}
 func (Tick) input()            {}
@@ -269,6 +273,12 @@ func (a Publish) String() string {
 	}
 	if l.ValidUntil != 0 {
 		line += " until " + l.ValidUntil.String()
+	}
+	switch l.Departure {
+	case Leaving:
+		line += " leaving"
+	case Last:
+		line += " the last"
 	}
 	return line + " because " + l.Cause.String()
 }

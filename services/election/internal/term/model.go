@@ -113,7 +113,22 @@ type Leadership struct {
 	Cause      Cause
 	// Converged is true when the holder recorded that its routes are in place.
 	Converged bool
+	// Departure says whether this gateway is about to leave.
+	Departure Departure
 }
+
+// Departure says whether this gateway is about to leave, and what it leaves behind.
+type Departure uint8
+
+const (
+	// Staying means that it was not told to stop.
+	Staying Departure = iota
+	// Leaving means that it was, and that another gateway may take over, or it may come back itself.
+	Leaving
+	// Last means that every other gateway that it ever heard has left by its own word, so that nobody is left to forward
+	// anything: what was written outside is to be removed while ValidUntil lasts.
+	Last
+)
 
 // Role is this gateway's own part in the shard.
 type Role uint8

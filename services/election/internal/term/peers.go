@@ -24,6 +24,8 @@ type others struct {
 	silent map[string]silence
 	// led is true once a peer said that it leads or led.
 	led bool
+	// gone tells of each peer that was ever heard whether it has left by its own word.
+	gone map[string]bool
 	// fitSince has since when peers are fit.
 	fitSince map[string]time.Duration
 
@@ -82,7 +84,11 @@ func (t *Term) hear(in Peers) {
 	o := &t.others
 	o.peers, o.looked, o.isolated = in.Peers, t.now, in.Isolated
 	silent, fit := make(map[string]silence), make(map[string]time.Duration)
+	if o.gone == nil {
+		o.gone = make(map[string]bool)
+	}
 	for _, p := range in.Peers {
+		o.gone[p.Gateway.ID] = p.Condition == Left
 		if p.Converged != 0 && p.Converged < maxFloor {
 			t.floor, o.led = max(t.floor, p.Converged), true
 		}

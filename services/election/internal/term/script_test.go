@@ -118,6 +118,8 @@ func parseInput(words []string) (time.Duration, Input, error) {
 		return now, p, err
 	case verb == "transfer":
 		return now, Transfer{To: strings.Join(args, "")}, nil
+	case verb == "removed":
+		return now, RoutesRemoved{}, nil
 	case verb == "stop":
 		return now, Stop{}, nil
 	case verb == "routes" && len(args) == 1:
@@ -148,6 +150,8 @@ func parsePeers(args []string) (p Peers, err error) {
 			switch key {
 			case "standing":
 				peer.Standing = true
+			case "leaving":
+				peer.Leaving = true
 			case "heard":
 				peer.Heard, err = time.ParseDuration(value)
 			case "session":

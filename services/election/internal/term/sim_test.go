@@ -30,7 +30,8 @@ var (
 //   - no two gateways have authority under the same epoch, and two have authority at a time only
 //     if the later one's epoch, or one in between, began by a suspicion;
 //   - a gateway is told to lead only under an epoch that it began itself, and what
-//     it publishes never goes back to an older epoch.
+//     it publishes never goes back to an older epoch;
+//   - a gateway says that it is the last only when it knows of every other that it left.
 //
 // After the last fault there is a leader within the time in which a record expires.
 func TestSimulation(t *testing.T) {
@@ -61,7 +62,7 @@ func TestSimulation(t *testing.T) {
 	t.Logf("%d schedules in %v, %.0f/s; the fresh ones from seed %d; %v", count, took.Round(time.Millisecond), float64(count)/took.Seconds(), fresh, stats)
 	for _, what := range []string{
 		"took vacant", "took expired", "took handover", "took restarted", "took suspected",
-		"lost", "converged", "done", "transferred", "not transferred", "gave", "both acted",
+		"lost", "converged", "done", "the last", "transferred", "not transferred", "gave", "both acted",
 	} {
 		if stats[what] == 0 {
 			t.Errorf("no seed exercised %q", what)
@@ -472,6 +473,17 @@ func (s *sim) published(n *node, l Leadership) {
 	n.leading = l.Role == Active
 	if !n.leading {
 		return
+	}
+	if l.Departure == Last {
+		s.stats["the last"]++
+		for _, o := range s.nodes {
+			if v := n.peers[o.number]; o != n && v.known != 0 && v.known != Left {
+				s.fail("%s says that it is the last, and %s is %s", n.id, o.id, v.known)
+			}
+		}
+		if s.rng.IntN(2) == 0 {
+			s.reply(n, RoutesRemoved{})
+		}
 	}
 	if s.owner[l.Epoch] != n.incarnation {
 		s.fail("%s leads under epoch %d, which %s began", n.id, l.Epoch, s.owner[l.Epoch])

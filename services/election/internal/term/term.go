@@ -51,6 +51,8 @@ type Term struct {
 
 	// handing is the hand-over that is under way, nil when none is.
 	handing *handing
+	// lasting is set while this gateway, told to stop, leads on since no other stays.
+	lasting *lasting
 	// handAgain is when a hand-over may be begun of our own accord after one that failed.
 	handAgain time.Duration
 
@@ -100,6 +102,8 @@ func (t *Term) Step(now time.Duration, in Input) []Action {
 		t.hear(in)
 	case RoutesConverged:
 		t.converge(in)
+	case RoutesRemoved:
+		t.removed()
 	case Transfer:
 		t.transfer(in)
 	case Stop:
@@ -108,6 +112,7 @@ func (t *Term) Step(now time.Duration, in Input) []Action {
 		t.timer = 0
 	}
 	t.handOnOwnAccord()
+	t.endLasting()
 	// Others are told that we stopped before the record is given up.
 	t.publish()
 	t.decide()
@@ -276,9 +281,19 @@ func (t *Term) publish() {
 	case t.local.Standing && !t.leaving():
 		l.Role = Standby
 	}
+	switch {
+	case t.lasting != nil && t.leading && t.others.allGone():
+		l.Departure = Last
+	case t.leaving():
+		l.Departure = Leaving
+	}
 	cause := t.cause
 	t.cause = 0
-	if cause == 0 {
+	switch {
+	case cause != 0:
+	case t.leading && t.published.Role == Active:
+		cause = t.published.Cause // only its departure is new
+	default:
 		cause = Observed
 	}
 	l.Cause = t.published.Cause
@@ -314,6 +329,9 @@ func (t *Term) nextTimer() time.Duration {
 	}
 	if t.handing != nil {
 		consider(t.handing.by)
+	}
+	if t.lasting != nil {
+		consider(t.lasting.by)
 	}
 	consider(t.lookAgainAt())
 	if !t.known || t.attempt != nil {

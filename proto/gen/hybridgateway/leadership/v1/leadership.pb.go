@@ -97,9 +97,9 @@ const (
 	Departure_DEPARTURE_UNSPECIFIED Departure = 0
 	// DEPARTURE_LEAVING: it was told to stop; whether another gateway takes over is open.
 	Departure_DEPARTURE_LEAVING Departure = 1
-	// DEPARTURE_LAST: the installation is being removed and no other gateway is left. Who
-	// wrote outside of the node under the record removes it now, while the validity lasts.
-	// A restart, of one gateway or of all, is never a reason to say so.
+	// DEPARTURE_LAST: it was told to stop, and every other gateway that it ever heard has left by
+	// its own word. Who wrote outside of the node under the record removes it now, while the
+	// validity lasts. The restart of one gateway is never a reason to say so.
 	Departure_DEPARTURE_LAST Departure = 2
 )
 
