@@ -53,6 +53,11 @@ const (
 	MetricRoutes = "eks_hybrid_gateway_routes"
 	// MetricRouteTakeover is the time from the leadership event until all routes are in place.
 	MetricRouteTakeover = "eks_hybrid_gateway_route_takeover_duration"
+	// MetricInterfaceProblem is 1 while the gateway's network interface is not as it must be, or that cannot be told;
+	// otherwise 0, also while a source/destination check that is on waits for the gateway to lead and to switch it off.
+	MetricInterfaceProblem = "eks_hybrid_gateway_interface_problem"
+	// MetricMissingPermissions is the number of permissions in IAM that the gateways' role lacks.
+	MetricMissingPermissions = "eks_hybrid_gateway_missing_permissions"
 )
 
 // vtep-registry's metrics, besides MetricVtepCount.

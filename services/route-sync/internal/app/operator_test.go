@@ -178,6 +178,7 @@ func TestLastExit(t *testing.T) {
 func TestSourceDestCheck(t *testing.T) {
 	on := func(r *rig) bool { eni, _ := r.ec2.Snapshot().ENI("eni-a"); return eni.SourceDestCheck }
 	told := func(r *rig) *routesv1.Interface { return r.items.get("interface").GetInterface() }
+	amiss := func(r *rig) string { return r.metric("eks_hybrid_gateway_interface_problem") }
 	t.Run("verified", func(t *testing.T) {
 		r := newRig(t, 1, 1)
 		r.must(r.ec2.SetSourceDestCheck("eni-a", true))
@@ -186,11 +187,13 @@ func TestSourceDestCheck(t *testing.T) {
 		r.await("the problem is told with the call that mends it", func() bool {
 			return told(r).GetSourceDestCheck() == routesv1.SourceDestCheck_SOURCE_DEST_CHECK_ON && strings.Contains(told(r).GetProblem(), call)
 		})
+		r.await("the gauge shows it", func() bool { return amiss(r) == "1" })
 		r.must(r.ec2.SetSourceDestCheck("eni-a", false))
 		r.lead(2, "eni-a", hour) // makes it look again
 		r.await("it is mended", func() bool {
 			return told(r).GetSourceDestCheck() == routesv1.SourceDestCheck_SOURCE_DEST_CHECK_OFF && told(r).GetProblem() == ""
 		})
+		r.await("the gauge shows that", func() bool { return amiss(r) == "0" })
 	})
 	t.Run("switched off by the leader", func(t *testing.T) {
 		r := newRig(t, 1, 1)
@@ -200,6 +203,9 @@ func TestSourceDestCheck(t *testing.T) {
 		r.await("it is seen", func() bool { return told(r).GetSourceDestCheck() == routesv1.SourceDestCheck_SOURCE_DEST_CHECK_ON })
 		if !on(r) {
 			t.Error("a gateway that does not lead wrote")
+		}
+		if got := amiss(r); got != "0" {
+			t.Errorf("it waits to be switched off, which is as it must be, and the gauge shows %q", got)
 		}
 		r.lead(2, "eni-a", hour)
 		r.await("it is off", func() bool { return !on(r) && told(r).GetProblem() == "" })
@@ -215,6 +221,7 @@ func TestSourceDestCheck(t *testing.T) {
 		r.await("the refusal is told", func() bool {
 			return strings.Contains(told(r).GetProblem(), "could not be switched off") && strings.Contains(told(r).GetProblem(), "grant ec2:ModifyNetworkInterfaceAttribute")
 		})
+		r.await("the gauge shows it", func() bool { return amiss(r) == "1" })
 		if routes, calls := r.written(); len(routes) == calls { // none was late, which is an error
 			if got := r.metric("eks_hybrid_gateway_route_reconcile_errors_total"); got != "0" {
 				t.Errorf("%s errors of routes", got)
@@ -283,6 +290,7 @@ func TestMissingPermissionsAreNamed(t *testing.T) {
 	if p := r.items.get(key).GetPermission(); p.GetAction() != "ec2:DeleteRoute" || p.GetResource() != "arn:aws:ec2:us-west-2:123456789012:route-table/rtb-1" {
 		t.Errorf("got %v", p)
 	}
+	r.await("it is counted", func() bool { return r.metric("eks_hybrid_gateway_missing_permissions") == "1" })
 	r.items.mu.Lock()
 	defer r.items.mu.Unlock()
 	for k := range r.items.byKey {

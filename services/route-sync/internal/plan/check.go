@@ -135,6 +135,11 @@ func (s *State) SwitchOffDone(_ SwitchOff, result Result, now time.Duration) {
 	}
 }
 
+// SwitchesOff tells whether the check is on, and only waits for this gateway to lead to be switched off.
+func (s *State) SwitchesOff() bool {
+	return s.check.state == CheckOn && s.config.ManageCheck && s.check.refusal == ""
+}
+
 // Self is what is known about this gateway's own interface: its check, and what is wrong with it and how to mend it.
 func (s *State) Self() (check SourceDestCheck, problem string) {
 	c := &s.check
@@ -147,7 +152,7 @@ func (s *State) Self() (check SourceDestCheck, problem string) {
 	case c.state == CheckOn && c.refusal != "":
 		return c.state, "EC2 drops what the gateway forwards, since the source/destination check of " + eni +
 			" is on and could not be switched off (" + c.refusal + "); " + remedy
-	case c.state == CheckOn && s.config.ManageCheck:
+	case s.SwitchesOff():
 		return c.state, "the source/destination check of " + eni + " is on; it is switched off when this gateway leads"
 	case c.state == CheckOn:
 		return c.state, "EC2 drops what the gateway forwards, since the source/destination check of " + eni +

@@ -21,16 +21,19 @@ type Metrics struct {
 	drift    metric.Int64Counter
 	duration metric.Float64Histogram
 
-	mu     sync.Mutex // guards what the gauge shows
+	mu     sync.Mutex // guards what the gauges show
 	routes [len(conditions)]int64
+	// amiss are the shards to which something is wrong with the interface; lacking counts those that lack a permission.
+	amiss   map[string]bool
+	lacking map[plan.Permission]int
 }
 
 var conditions = [...]plan.Condition{plan.Unowned, plan.InSync, plan.Pending, plan.Conflict, plan.Errored}
 
 // NewMetrics makes the instruments.
 func NewMetrics(meter metric.Meter) (*Metrics, error) {
-	m := &Metrics{}
-	var errs [5]error
+	m := &Metrics{amiss: make(map[string]bool), lacking: make(map[plan.Permission]int)}
+	var errs [7]error
 	m.calls, errs[0] = meter.Int64Counter(telemetry.MetricRouteCalls, metric.WithDescription("Calls to EC2, by action and outcome."))
 	m.errors, errs[1] = meter.Int64Counter(telemetry.MetricRouteReconcileErrors, metric.WithDescription("Failed reads and writes of routes and of the prefix lists they lead to."))
 	m.drift, errs[2] = meter.Int64Counter(telemetry.MetricRouteDriftRepairs, metric.WithDescription("Routes put back after somebody changed or deleted them."))
@@ -39,6 +42,11 @@ func NewMetrics(meter metric.Meter) (*Metrics, error) {
 		metric.WithExplicitBucketBoundaries(.01, .02, .05, .1, .2, .3, .5, 1, 1.5, 2, 5, 10, 30, 60))
 	routes, err := meter.Int64ObservableGauge(telemetry.MetricRoutes, metric.WithDescription("Routes that are wanted, by state."))
 	errs[4] = err
+	problem, err := meter.Int64ObservableGauge(telemetry.MetricInterfaceProblem,
+		metric.WithDescription("1 while the gateway's network interface is not as it must be, or that cannot be told."))
+	errs[5] = err
+	permissions, err := meter.Int64ObservableGauge(telemetry.MetricMissingPermissions, metric.WithDescription("Permissions that the gateways' role lacks."))
+	errs[6] = err
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", err)
 	}
@@ -48,9 +56,11 @@ func NewMetrics(meter metric.Meter) (*Metrics, error) {
 		for i, n := range m.routes {
 			o.ObserveInt64(routes, n, metric.WithAttributes(attribute.String("state", conditions[i].String())))
 		}
+		o.ObserveInt64(problem, int64(min(1, len(m.amiss))))
+		o.ObserveInt64(permissions, int64(len(m.lacking)))
 		return nil
 	}
-	if _, err := meter.RegisterCallback(observe, routes); err != nil {
+	if _, err := meter.RegisterCallback(observe, routes, problem, permissions); err != nil {
 		return nil, fmt.Errorf("register the metrics: %w", err)
 	}
 	// A counter that is not there yet looks like a target that is not scraped.
@@ -101,4 +111,24 @@ func (m *Metrics) left(from plan.Condition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.routes[from]--
+}
+
+// checked notes whether something is wrong with the gateway's interface, as a shard sees it.
+func (m *Metrics) checked(shard string, amiss bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if amiss {
+		m.amiss[shard] = true
+	} else {
+		delete(m.amiss, shard)
+	}
+}
+
+// lacks notes that one more shard lacks a permission, or one less.
+func (m *Metrics) lacks(p plan.Permission, more int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lacking[p] += more; m.lacking[p] == 0 {
+		delete(m.lacking, p)
+	}
 }

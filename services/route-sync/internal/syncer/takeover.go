@@ -93,6 +93,7 @@ func (l *Loop) converged(ctx context.Context) {
 func (l *Loop) self(ctx context.Context) {
 	now := l.c.Self
 	now.Check, now.Problem = l.state.Self()
+	l.c.Metrics.checked(l.c.Plan.Shard, now.Problem != "" && !l.state.SwitchesOff())
 	if now == l.toldSelf {
 		return
 	}
@@ -111,11 +112,13 @@ func (l *Loop) permissions(ctx context.Context) {
 		if !l.toldLack[p] {
 			l.c.Log.Warn("permission is missing", "action", p.Action, "resource", p.Resource)
 			l.c.Publish(ctx, PermissionKey(p), Permission(p))
+			l.c.Metrics.lacks(p, 1)
 		}
 	}
 	for p := range l.toldLack {
 		if !missing[p] {
 			l.c.Retract(ctx, PermissionKey(p))
+			l.c.Metrics.lacks(p, -1)
 		}
 	}
 	l.toldLack = missing
