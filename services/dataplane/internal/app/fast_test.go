@@ -15,7 +15,7 @@ func TestPrivilegedFastPath(t *testing.T) {
 	process := w.dataplane(t)
 	w.ready(t, 2)
 	eventually(t, "the fast path is attached", func() bool {
-		return strings.Contains(w.get(t, "/metrics"), "eks_hybrid_gateway_fastpath_attached 1")
+		return strings.Contains(w.get(t, "/metrics"), "\neks_hybrid_gateway_fastpath_attached 1\n")
 	})
 	eventually(t, "packets take the fast path, and are the tunnel's", func() bool {
 		reaches(t, w.cloud, cloudIP, pod)
