@@ -109,7 +109,7 @@ func explain(err error) error {
 	case errors.Is(err, unix.EADDRINUSE):
 		return fmt.Errorf("the UDP port is in use by another program or tunnel of this host: stop it, or use another port on all nodes: %w", err)
 	case errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("the kernel does not support this; is the vxlan module there? %w", err)
+		return fmt.Errorf("the kernel does not support this; are the modules vxlan and, for --programming=flow, ip_tunnel there? %w", err)
 	}
 	return err
 }

@@ -27,7 +27,7 @@ type wire struct {
 	fd         int // at the other end
 	nicMAC     plan.MAC
 	farMAC     plan.MAC
-	df         bool
+	desired    plan.Desired
 	fenceCount uint16
 }
 
@@ -42,7 +42,7 @@ var (
 // newWire has outer packets that may be fragmented, or not.
 func newWire(t *testing.T, df bool) *wire {
 	t.Helper()
-	w := &wire{gateway: netnstest.New(t), df: df}
+	w := &wire{gateway: netnstest.New(t)}
 	far := netnstest.New(t)
 	netnstest.Veth(t, w.gateway, "eth0", local.String()+"/24", far, "far", "192.0.2.1/32")
 	copy(w.nicMAC[:], w.gateway.Link(t, "eth0").Attrs().HardwareAddr)
@@ -64,9 +64,9 @@ func newWire(t *testing.T, df bool) *wire {
 		t.Fatal(err)
 	}
 	w.kernel = open(t, w.gateway)
-	d := desired(vtep("a", wireNode.String(), "100.127.1.0/24"), vtep("b", "10.0.1.2", "100.127.2.0/24"))
-	d.OuterDF = df
-	converge(t, w.kernel, d)
+	w.desired = desired(vtep("a", wireNode.String(), "100.127.1.0/24"), vtep("b", "10.0.1.2", "100.127.2.0/24"))
+	w.desired.OuterDF = df
+	converge(t, w.kernel, w.desired)
 	w.gateway.Run(t, func() { w.fast = openFast(t) })
 	far.Run(t, func() {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(binary.NativeEndian.Uint16(bigEndian16(unix.ETH_P_IP))))
@@ -372,8 +372,8 @@ func conformanceCases() []conformanceCase {
 	return cases
 }
 
-// TestPrivilegedBothPathsAreAlike: of each packet becomes the same with the fast path and without, byte by byte, and the guard counts the
-// same. Those that the fast path is for are taken by it, and no others.
+// TestPrivilegedBothPathsAreAlike: of each packet becomes the same with the fast path and without, and however the kernel is programmed, byte
+// by byte, and the guard counts the same. Those that the fast path is for are taken by it, and no others; on a flow-based device, none are.
 func TestPrivilegedBothPathsAreAlike(t *testing.T) {
 	for name, df := range map[string]bool{"outer packets may be fragmented": false, "and may not": true} {
 		t.Run(name, func(t *testing.T) { bothPathsAreAlike(t, newWire(t, df)) })
@@ -410,20 +410,37 @@ func bothPathsAreAlike(t *testing.T, w *wire) {
 			t.Errorf("%s: the kernel makes %d frames of it, want %d: %v", c.name, len(slow[i].frames), c.frames, slow[i].frames)
 		}
 	}
-	if err := w.fast.Attach("eth0", w.df); err != nil {
+	compare := func(way string, takes func(c conformanceCase) int) {
+		for i, c := range cases {
+			before := w.taken(t)
+			got := run(c)
+			if n, want := w.taken(t)-before, takes(c)+takes(fence); n != uint64(want) {
+				t.Errorf("%s: %s, the fast path took %d packets, the fence included, want %d", c.name, way, n, want)
+			}
+			if !slices.Equal(got.frames, slow[i].frames) || !maps.Equal(got.drops, slow[i].drops) {
+				t.Errorf("%s: %s\n%v, dropped %v, else\n%v, dropped %v", c.name, way, got.frames, got.drops, slow[i].frames, slow[i].drops)
+			}
+		}
+	}
+	attach := func() {
+		if err := w.fast.Attach("eth0", w.desired.OuterDF); err != nil {
+			t.Fatal(err)
+		}
+	}
+	none := func(conformanceCase) int { return 0 }
+	attach()
+	compare("with the fast path", func(c conformanceCase) int { return c.fast })
+	if err := w.fast.Detach(); err != nil {
 		t.Fatal(err)
 	}
-	for i, c := range cases {
-		before := w.taken(t)
-		fast := run(c)
-		if got := w.taken(t) - before - 1; got != uint64(c.fast) { // one is the fence
-			t.Errorf("%s: %d packets took the fast path, want %d", c.name, got, c.fast)
-		}
-		if !slices.Equal(fast.frames, slow[i].frames) || !maps.Equal(fast.drops, slow[i].drops) {
-			t.Errorf("%s: with the fast path\n%v, dropped %v, without\n%v, dropped %v", c.name, fast.frames, fast.drops, slow[i].frames, slow[i].drops)
-		}
-	}
+	converge(t, w.kernel, flowBased(w.desired))
+	compare("flow-based", none)
+	attach()
+	compare("flow-based, with the fast path", none)
 }
+
+// fence is what outcome sends after a case.
+var fence = conformanceCase{fast: 1}
 
 // TestPrivilegedFastPathHeedsPathMTU: once a router has said that the path to a node carries less, what is larger goes the kernel's way, which tells
 // the sender.

@@ -66,6 +66,8 @@ func parseRoute(body []byte) (route, error) {
 		r.plan.Kind += "tos " + strconv.Itoa(int(tos))
 	}
 	dst := netip.IPv4Unspecified()
+	var encap []byte
+	var encapType uint16
 	err := attrs(body[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
 		switch typ {
 		case unix.RTA_DST:
@@ -84,10 +86,47 @@ func parseRoute(body []byte) (route, error) {
 			r.plan.Kind = "multipath"
 		case rtaNextHopID:
 			r.plan.Kind = "nhid " + strconv.Itoa(int(u32(v)))
+		case unix.RTA_ENCAP:
+			encap = v
+		case unix.RTA_ENCAP_TYPE:
+			encapType = u16(v)
 		}
 	})
+	switch {
+	case encapType == lwtunnelEncapIP:
+		r.plan.Encap = parseEncap(encap)
+	case encapType != 0:
+		r.plan.Kind += "encap " + strconv.Itoa(int(encapType))
+	}
 	r.plan.Dst = netip.PrefixFrom(dst, int(body[1]))
 	return r, err
+}
+
+// parseEncap reads the attributes of a route into a flow-based tunnel (LWTUNNEL_IP_* in include/uapi/linux/lwtunnel.h).
+func parseEncap(b []byte) plan.Encap {
+	var e plan.Encap
+	err := attrs(b, func(typ uint16, v []byte) {
+		switch typ {
+		case lwtunnelIPID:
+			id := append(make([]byte, 8), v...)
+			key := binary.BigEndian.Uint64(id[len(id)-8:])
+			e.VNI, e.Odd = uint32(key), e.Odd || key>>24 != 0
+		case lwtunnelIPDst:
+			e.Remote = addr(v)
+		case lwtunnelIPSrc:
+			e.Local = addr(v)
+		case lwtunnelIPTTL, lwtunnelIPTOS:
+			e.Odd = e.Odd || u8(v) != 0
+		case lwtunnelIPFlags:
+			flags := append(make([]byte, 2), v...)
+			bits := binary.BigEndian.Uint16(flags[len(flags)-2:])
+			e.DF, e.Odd = bits&tunnelDontFragment != 0, e.Odd || bits&^tunnelDontFragment != 0
+		case lwtunnelIPOpts:
+			e.Odd = e.Odd || len(v) > 0
+		}
+	})
+	e.Odd = e.Odd || err != nil
+	return e
 }
 
 func routeKind(t uint8) string {
@@ -157,5 +196,23 @@ func routeMessage(typ, flags uint16, index int32, r plan.Route) *message {
 	if r.Metric != 0 {
 		m.attr32(unix.RTA_PRIORITY, r.Metric)
 	}
+	// What is odd about a route cannot be repeated here, and a route is deleted without.
+	if r.Encap != (plan.Encap{}) && (typ != unix.RTM_DELROUTE || !r.Encap.Odd) {
+		m.encap(r.Encap)
+	}
 	return m
+}
+
+// encap says what a flow-based device puts around the packets of a route. TTL and TOS are left to the kernel, as they are where the device has
+// remotes of its own, and so is the outer checksum, of which there is none.
+func (m *message) encap(e plan.Encap) {
+	m.attr(unix.RTA_ENCAP_TYPE, binary.NativeEndian.AppendUint16(nil, lwtunnelEncapIP)...)
+	m.nest(unix.RTA_ENCAP|unix.NLA_F_NESTED, func() {
+		m.attr(lwtunnelIPID, binary.BigEndian.AppendUint64(nil, uint64(e.VNI))...)
+		m.attrAddr(lwtunnelIPDst, e.Remote)
+		m.attrAddr(lwtunnelIPSrc, e.Local)
+		if e.DF {
+			m.attr(lwtunnelIPFlags, binary.BigEndian.AppendUint16(nil, tunnelDontFragment)...)
+		}
+	})
 }

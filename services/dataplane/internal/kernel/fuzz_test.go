@@ -21,6 +21,8 @@ func seeds() [][]byte {
 		setFDB(3, plan.SetFDB{MAC: device.MAC, Remote: local}),
 		setNeighbour(3, plan.SetNeighbour{Addr: local, MAC: device.MAC}),
 		routeMessage(unix.RTM_NEWROUTE, 0, 3, plan.Route{Dst: netip.MustParsePrefix("100.64.1.0/24"), Via: local, Src: local, Protocol: plan.RouteProtocol, Onlink: true}),
+		routeMessage(unix.RTM_NEWROUTE, 0, 3, plan.Route{Dst: netip.MustParsePrefix("100.64.1.0/24"), Via: local, Protocol: plan.RouteProtocol, Onlink: true,
+			Encap: plan.Encap{Remote: local, Local: local, VNI: 2, DF: true}}),
 		newMessage(unix.RTM_NEWNETCONF, 0).raw(unix.AF_INET).attr32(netconfaIfindex, netconfaAll).attr32(netconfaForwarding, 1),
 		newMessage(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWSETELEM, 0).raw(unix.NFPROTO_IPV4, 0, 0, 0).attr(1, []byte(guardTable+"\x00")...).
 			attr(unix.NFTA_SET_ELEM_LIST_SET, []byte(setOuters+"\x00")...),

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -60,6 +61,26 @@ func vtep(node, underlay string, cidrs ...string) plan.VTEP {
 
 func desired(vteps ...plan.VTEP) plan.Desired {
 	return plan.Desired{Device: device, Source: local, VTEPs: vteps, Complete: true, Guard: true}
+}
+
+// inEachMode runs a test for both ways of programming.
+func inEachMode(t *testing.T, test func(t *testing.T, in mode)) {
+	t.Helper()
+	for name, in := range modes {
+		t.Run(name, func(t *testing.T) { test(t, in) })
+	}
+}
+
+// mode is a way of programming: it makes a state that is desired one that is desired in this way.
+type mode func(d plan.Desired) plan.Desired
+
+var modes = map[string]mode{"node": perNode, "flow": flowBased}
+
+func perNode(d plan.Desired) plan.Desired { return d }
+
+func flowBased(d plan.Desired) plan.Desired {
+	d.Device.Flow = true
+	return d
 }
 
 func dump(t testing.TB, k *Kernel) plan.Actual {
@@ -225,7 +246,77 @@ func TestPrivilegedAdopt(t *testing.T) {
 	}
 }
 
-func TestPrivilegedForeign(t *testing.T) {
+// TestPrivilegedModeChange: a device of the other mode is replaced, and what comes after it is what a fresh start makes.
+func TestPrivilegedModeChange(t *testing.T) {
+	vteps := many(20)
+	for name, order := range map[string][2]mode{"to flow": {perNode, flowBased}, "to node": {flowBased, perNode}} {
+		t.Run(name, func(t *testing.T) {
+			_, k := gateway(t)
+			converge(t, k, order[0](desired(vteps...)))
+			d := order[1](desired(vteps...))
+			if r := converge(t, k, d); !strings.HasPrefix(kinds(r.Ops), "device-delete device-add") {
+				t.Errorf("ops %v", r.Ops)
+			}
+			_, fresh := gateway(t)
+			converge(t, fresh, d)
+			if got, want := tunnel(dump(t, k)), tunnel(dump(t, fresh)); !reflect.DeepEqual(got, want) {
+				t.Errorf("it is\n%+v\nwant\n%+v", got, want)
+			}
+		})
+	}
+}
+
+// TestPrivilegedForeignEncap: what others change about the outer packets of a route of ours is seen and put right.
+func TestPrivilegedForeignEncap(t *testing.T) {
+	_, k := gateway(t)
+	d := flowBased(desired(vtep("a", "192.168.1.11", "100.64.1.0/24")))
+	converge(t, k, d)
+	sound := dump(t, k).Routes[d.VTEPs[0].PodCIDRs[0]][0]
+	for name, change := range map[string]func(e *plan.Encap){
+		"other remote":     func(e *plan.Encap) { e.Remote = netip.MustParseAddr("192.168.1.12") },
+		"other local":      func(e *plan.Encap) { e.Local = netip.MustParseAddr("10.0.1.11") },
+		"other VNI":        func(e *plan.Encap) { e.VNI = 3 },
+		"no fragmentation": func(e *plan.Encap) { e.DF = true },
+		"none":             func(e *plan.Encap) { *e = plan.Encap{} },
+	} {
+		r := sound
+		change(&r.Encap)
+		if failures := k.Apply([]plan.Op{plan.ReplaceRoute{Route: r}}); len(failures) > 0 {
+			t.Fatal(failures)
+		}
+		if got := dump(t, k).Routes[r.Dst]; len(got) != 1 || got[0] != r {
+			t.Errorf("%s: the kernel has %v, want %v", name, got, r)
+		}
+		if r := converge(t, k, d); kinds(r.Ops) != "route-replace" {
+			t.Errorf("%s: ops %v", name, r.Ops)
+		}
+	}
+	// With a TTL of its own, in the place of ours and to a network that nobody has.
+	l, err := k.device()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dst, want := range map[string]string{sound.Dst.String(): "route-replace", "100.64.9.0/24": "route-delete"} {
+		r := sound
+		r.Dst, r.Encap = netip.MustParsePrefix(dst), plan.Encap{}
+		m := routeMessage(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, l.index, r)
+		m.attr(unix.RTA_ENCAP_TYPE, binary.NativeEndian.AppendUint16(nil, lwtunnelEncapIP)...)
+		m.nest(unix.RTA_ENCAP|unix.NLA_F_NESTED, func() {
+			m.attrAddr(lwtunnelIPDst, sound.Encap.Remote)
+			m.attr(lwtunnelIPTTL, 9)
+		})
+		if err := k.conn.doOne(m); err != nil {
+			t.Fatal(err)
+		}
+		if r := converge(t, k, d); kinds(r.Ops) != want {
+			t.Errorf("a TTL of its own: ops %v, want %s", r.Ops, want)
+		}
+	}
+}
+
+func TestPrivilegedForeign(t *testing.T) { inEachMode(t, foreignRoute) }
+
+func foreignRoute(t *testing.T, in mode) {
 	ns, k := gateway(t)
 	eth0 := ns.Link(t, "eth0").Attrs().Index
 	foreign := &netlink.Route{Dst: netnstest.IPNet(netip.MustParsePrefix("100.64.1.0/24")), Gw: net.ParseIP("10.0.1.1"), Protocol: 4}
@@ -233,7 +324,7 @@ func TestPrivilegedForeign(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := vtep("a", "192.168.1.11", "100.64.1.0/24", "100.64.9.0/24")
-	r := converge(t, k, desired(a))
+	r := converge(t, k, in(desired(a)))
 	if len(r.Findings) != 1 || r.Findings[0].Kind != plan.Conflict {
 		t.Errorf("findings %v", r.Findings)
 	}
@@ -249,7 +340,7 @@ func TestPrivilegedForeign(t *testing.T) {
 	if err := ns.Netlink.RouteDel(foreign); err != nil {
 		t.Fatal(err)
 	}
-	if r := converge(t, k, desired(a)); kinds(r.Ops) != "route-add" {
+	if r := converge(t, k, in(desired(a))); kinds(r.Ops) != "route-add" {
 		t.Errorf("ops %v", r.Ops)
 	}
 }
@@ -287,9 +378,11 @@ func TestPrivilegedPortTaken(t *testing.T) {
 	}
 }
 
-func TestPrivilegedFailureStopsNothing(t *testing.T) {
+func TestPrivilegedFailureStopsNothing(t *testing.T) { inEachMode(t, failureStopsNothing) }
+
+func failureStopsNothing(t *testing.T, in mode) {
 	_, k := gateway(t)
-	d := desired(vtep("a", "192.168.1.11", "100.64.1.0/24"))
+	d := in(desired(vtep("a", "192.168.1.11", "100.64.1.0/24")))
 	converge(t, k, d)
 	bad := plan.AddRoute{Route: plan.Route{Dst: netip.MustParsePrefix("100.66.0.0/24"), Via: netip.MustParseAddr("192.168.1.11"),
 		Src: netip.MustParseAddr("9.9.9.9"), Dev: device.Name, Protocol: plan.RouteProtocol, Onlink: true}}
@@ -366,15 +459,21 @@ func many(n int) []plan.VTEP {
 	return vteps
 }
 
-func TestPrivilegedMany(t *testing.T) {
+func TestPrivilegedMany(t *testing.T) { inEachMode(t, manyNodes) }
+
+func manyNodes(t *testing.T, in mode) {
 	_, k := gateway(t)
-	d := desired(many(10000)...)
+	d := in(desired(many(10000)...))
+	fdb := 10000
+	if d.Device.Flow {
+		fdb = 0
+	}
 	converge(t, k, d)
 	a := tunnel(dump(t, k))
-	if len(a.FDB) != 10000 || len(a.Neighbours) != 10000 || len(a.Routes) != 10000 || len(a.Guard.Sources) != 10000 || len(a.Guard.Outers) != 10000 {
+	if len(a.FDB) != fdb || len(a.Neighbours) != 10000 || len(a.Routes) != 10000 || len(a.Guard.Sources) != 10000 || len(a.Guard.Outers) != 10000 {
 		t.Errorf("%d FDB entries, %d neighbours, %d routes", len(a.FDB), len(a.Neighbours), len(a.Routes))
 	}
-	converge(t, k, desired())
+	converge(t, k, in(desired()))
 	a = tunnel(dump(t, k))
 	if len(a.FDB)+len(a.Neighbours)+len(a.Routes)+len(a.Guard.Sources)+len(a.Guard.Outers) > 0 {
 		t.Errorf("left behind: %d FDB entries, %d neighbours, %d routes", len(a.FDB), len(a.Neighbours), len(a.Routes))

@@ -143,7 +143,11 @@ func addVXLAN(d plan.Device, mtu int) *message {
 	return m.nest(unix.IFLA_LINKINFO, func() {
 		m.attr(unix.IFLA_INFO_KIND, []byte(kindVXLAN)...)
 		m.nest(unix.IFLA_INFO_DATA, func() {
-			m.attr32(unix.IFLA_VXLAN_ID, d.VNI)
+			if d.Flow {
+				m.attr(unix.IFLA_VXLAN_COLLECT_METADATA, 1)
+			} else {
+				m.attr32(unix.IFLA_VXLAN_ID, d.VNI)
+			}
 			m.attrAddr(unix.IFLA_VXLAN_LOCAL, d.Local)
 			m.attr(unix.IFLA_VXLAN_PORT, binary.BigEndian.AppendUint16(nil, d.Port)...)
 			m.attr(unix.IFLA_VXLAN_LEARNING, 0)

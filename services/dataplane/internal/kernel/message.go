@@ -10,7 +10,7 @@ import (
 	"github.com/hybridgateway/gateway/services/dataplane/internal/plan"
 )
 
-// The kernel's constants that x/sys/unix does not have (include/uapi/linux/{ip,if_link,rtnetlink,neighbour,netconf}.h).
+// The kernel's constants that x/sys/unix does not have (include/uapi/linux/{ip,if_link,if_tunnel,lwtunnel,rtnetlink,neighbour,netconf}.h).
 const (
 	devconfForwarding    = 1
 	devconfSendRedirects = 6
@@ -18,6 +18,15 @@ const (
 	addrGenModeNone      = 1
 	ndaNextHopID         = 13
 	rtaNextHopID         = 30
+	lwtunnelEncapIP      = 2 // LWTUNNEL_ENCAP_IP
+	lwtunnelIPID         = 1
+	lwtunnelIPDst        = 2
+	lwtunnelIPSrc        = 3
+	lwtunnelIPTTL        = 4
+	lwtunnelIPTOS        = 5
+	lwtunnelIPFlags      = 6
+	lwtunnelIPOpts       = 8
+	tunnelDontFragment   = 0x0100 // TUNNEL_DONT_FRAGMENT, in network order
 	netconfaIfindex      = 1
 	netconfaForwarding   = 2
 	netconfaRPFilter     = 3
@@ -120,6 +129,13 @@ func u32(b []byte) uint32 {
 		return 0
 	}
 	return binary.NativeEndian.Uint32(b)
+}
+
+func u16(b []byte) uint16 {
+	if len(b) < 2 {
+		return 0
+	}
+	return binary.NativeEndian.Uint16(b)
 }
 
 func u8(b []byte) uint8 {

@@ -40,8 +40,14 @@ func openReadOnly(t *testing.T, ns *netnstest.Namespace) *Kernel {
 
 // TestPrivilegedOuterDF: outer packets are never fragmented, by a device that is made and by one that is adopted, on a host that goes by path
 // MTUs; on one that does not and cannot be told to, they may be.
-func TestPrivilegedOuterDF(t *testing.T) {
-	d := desired(vtep("a", "192.168.1.11", "100.64.1.0/24"))
+func TestPrivilegedOuterDF(t *testing.T) { inEachMode(t, outerDF) }
+
+func outerDF(t *testing.T, in mode) {
+	d := in(desired(vtep("a", "192.168.1.11", "100.64.1.0/24")))
+	changed := "device-set"
+	if d.Device.Flow {
+		changed = "device-set route-replace"
+	}
 	d.OuterDF = true
 	t.Run("made", func(t *testing.T) {
 		_, k := gateway(t)
@@ -51,10 +57,10 @@ func TestPrivilegedOuterDF(t *testing.T) {
 		}
 		without := d
 		without.OuterDF = false
-		if r := converge(t, k, without); kinds(r.Ops) != "device-set" || dump(t, k).Link.DF != plan.DFUnset {
+		if r := converge(t, k, without); kinds(r.Ops) != changed || dump(t, k).Link.DF != plan.DFUnset {
 			t.Errorf("df %s after %v", dump(t, k).Link.DF, r.Ops)
 		}
-		if r := converge(t, k, d); kinds(r.Ops) != "device-set" || dump(t, k).Link.DF != plan.DFSet {
+		if r := converge(t, k, d); kinds(r.Ops) != changed || dump(t, k).Link.DF != plan.DFSet {
 			t.Errorf("df %s after %v", dump(t, k).Link.DF, r.Ops)
 		}
 	})

@@ -99,11 +99,11 @@ func bareRoad(t testing.TB, name string) *road {
 }
 
 // ourRoad has n nodes programmed by us, of which the last is there.
-func ourRoad(t testing.TB, name string, n int, guard, fast bool) *road {
+func ourRoad(t testing.TB, name string, n int, in mode, guard, fast bool) *road {
 	t.Helper()
 	r := newRoad(t, name)
 	r.tunnel(t)
-	d := desired(append(many(n-1), vtep("z", roadNode, roadPods))...)
+	d := in(desired(append(many(n-1), vtep("z", roadNode, roadPods))...))
 	d.Guard = guard
 	converge(t, open(t, r.gateway), d)
 	if fast {
@@ -415,13 +415,16 @@ func BenchmarkPrivilegedSpeed(b *testing.B) {
 	roads := []*road{
 		plainRoad(b, "plain routing"),
 		bareRoad(b, "tunnel by hand"),
-		ourRoad(b, "10 nodes, guard off", 10, false, false),
-		ourRoad(b, "10,000 nodes, guard off", 10000, false, false),
-		ourRoad(b, "10 nodes", 10, true, false),
-		ourRoad(b, "1,000 nodes", 1000, true, false),
-		ourRoad(b, "10,000 nodes", 10000, true, false),
-		ourRoad(b, "10 nodes, fast path", 10, true, true),
-		ourRoad(b, "10,000 nodes, fast path", 10000, true, true),
+		ourRoad(b, "10 nodes, guard off", 10, perNode, false, false),
+		ourRoad(b, "10,000 nodes, guard off", 10000, perNode, false, false),
+		ourRoad(b, "10 nodes", 10, perNode, true, false),
+		ourRoad(b, "1,000 nodes", 1000, perNode, true, false),
+		ourRoad(b, "10,000 nodes", 10000, perNode, true, false),
+		ourRoad(b, "10 nodes, flow-based", 10, flowBased, true, false),
+		ourRoad(b, "1,000 nodes, flow-based", 1000, flowBased, true, false),
+		ourRoad(b, "10,000 nodes, flow-based", 10000, flowBased, true, false),
+		ourRoad(b, "10 nodes, fast path", 10, perNode, true, true),
+		ourRoad(b, "10,000 nodes, fast path", 10000, perNode, true, true),
 	}
 	for _, r := range roads {
 		r.connect(b)

@@ -22,7 +22,7 @@ import (
 // fastRoad is a road with our gateway, and its fast path, which is not attached yet.
 func fastRoad(t *testing.T) (*road, *fastpath.FastPath) {
 	t.Helper()
-	r := ourRoad(t, "fast", 1, true, false)
+	r := ourRoad(t, "fast", 1, perNode, true, false)
 	r.connect(t)
 	var f *fastpath.FastPath
 	r.gateway.Run(t, func() { f = openFast(t) })

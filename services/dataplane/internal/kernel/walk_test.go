@@ -12,12 +12,14 @@ import (
 
 // TestPrivilegedRandomWalk: any sequence of VTEP events, each programmed without reading the kernel again, ends in the kernel state of a
 // fresh start; and after every event nothing is left to do, and the kernel is what the ledger takes it for.
-func TestPrivilegedRandomWalk(t *testing.T) {
+func TestPrivilegedRandomWalk(t *testing.T) { inEachMode(t, randomWalk) }
+
+func randomWalk(t *testing.T, in mode) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 3))
 			_, walked := gateway(t)
-			ledger := plan.NewLedger(desired())
+			ledger := plan.NewLedger(in(desired()))
 			ledger.See(dump(t, walked))
 			vteps := map[string]plan.VTEP{}
 			for range 40 {
@@ -33,10 +35,10 @@ func TestPrivilegedRandomWalk(t *testing.T) {
 					vteps[name] = v
 					ledger.Put(v)
 				}
-				follow(t, walked, ledger, desired(list(vteps)...))
+				follow(t, walked, ledger, in(desired(list(vteps)...)))
 			}
 			_, fresh := gateway(t)
-			converge(t, fresh, desired(list(vteps)...))
+			converge(t, fresh, in(desired(list(vteps)...)))
 			got, want := tunnel(dump(t, walked)), tunnel(dump(t, fresh))
 			got.Guard.Lengths, want.Guard.Lengths = 0, 0 // lengths that were in use are kept
 			if !reflect.DeepEqual(got, want) {

@@ -104,11 +104,13 @@ func TestPrivilegedWatch(t *testing.T) {
 }
 
 // TestPrivilegedOwnChangesAreExplained: what the dataplane does itself gives no reason for a check, except for the device.
-func TestPrivilegedOwnChangesAreExplained(t *testing.T) {
+func TestPrivilegedOwnChangesAreExplained(t *testing.T) { inEachMode(t, ownChangesAreExplained) }
+
+func ownChangesAreExplained(t *testing.T, in mode) {
 	ns, k := gateway(t)
-	converge(t, k, desired())
+	converge(t, k, in(desired()))
 	changes := watch(t, ns, k)
-	d := desired(many(50)...)
+	d := in(desired(many(50)...))
 	target, a := plan.Compile(d), dump(t, k)
 	ops := target.Plan(a).Ops
 	if failures := k.Apply(ops); len(failures) > 0 {
@@ -135,8 +137,8 @@ func TestPrivilegedOwnChangesAreExplained(t *testing.T) {
 		}
 		return c.Kind == plan.ChangeHost && c.Addr.String() == "10.77.0.1"
 	})
-	if fdb != 50 {
-		t.Errorf("%d FDB entries told, want 50", fdb)
+	if want := len(a.FDB); fdb != want || d.Device.Flow != (want == 0) {
+		t.Errorf("%d FDB entries told, want %d", fdb, want)
 	}
 }
 
@@ -163,7 +165,7 @@ func TestTruncatedMessages(t *testing.T) {
 	for n := range body {
 		_, _ = parseLink(body[:n])
 	}
-	body = routeMessage(syscall.RTM_NEWROUTE, 0, 1, plan.Route{Dst: netip.MustParsePrefix("10.0.0.0/8"), Via: local}).b[syscall.NLMSG_HDRLEN:]
+	body = routeMessage(syscall.RTM_NEWROUTE, 0, 1, plan.Route{Dst: netip.MustParsePrefix("10.0.0.0/8"), Via: local, Encap: plan.Encap{Remote: local, Local: local, VNI: 2, DF: true}}).b[syscall.NLMSG_HDRLEN:]
 	for n := range body {
 		_, _ = parseRoute(body[:n])
 		_, _ = parseEntry(body[:n])

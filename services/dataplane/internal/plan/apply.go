@@ -11,7 +11,7 @@ func (a *Actual) Apply(op Op) {
 	switch o := op.(type) {
 	case AddDevice:
 		d := o.Device
-		a.Link = &Link{Name: d.Name, Kind: "vxlan", VNI: d.VNI, Port: d.Port, Local: d.Local, MAC: d.MAC, MTU: o.MTU}
+		a.Link = &Link{Name: d.Name, Kind: "vxlan", VNI: d.deviceVNI(), Port: d.Port, Local: d.Local, FlowBased: d.Flow, MAC: d.MAC, MTU: o.MTU}
 	case DeleteDevice:
 		a.Link, a.FDB, a.Neighbours = nil, nil, nil
 		a.dropRoutes(o.Name)

@@ -26,6 +26,14 @@
 // entries never change their content: renumbering, or two nodes that swap networks, changes routes only, and a
 // route is replaced in one step by the kernel.
 //
+// With a flow-based device (Device.Flow) there is no FDB entry, and the route says where to send the outer packet:
+//
+//	neigh 192.168.1.11 lladdr 02:68:c0:a8:01:0b
+//	route 100.64.1.0/24 encap ip id 2 dst 192.168.1.11 src <VTEP> via 192.168.1.11 onlink src <node IP>
+//
+// The kernel does not turn a device into one of the other kind. One that is there already goes on as it is until the desired state is
+// Complete; then it is made anew, with all that belongs on it, in one plan.
+//
 // # Order
 //
 // Guard, device, FDB, neighbours, routes; then the removals in reverse. So a route never points to a neighbour that is

@@ -75,6 +75,12 @@ func (l *Ledger) Plan() Result {
 		return r
 	}
 	r.Findings = append(r.Findings, t.warnings(l.actual)...)
+	if f, waits := t.waiting(l.actual); waits {
+		r.Findings = append(r.Findings, f)
+		r.Ops, _ = t.planGuard(l.actual)
+		l.compareAll()
+		return r
+	}
 	device := t.planDevice(l.actual)
 	if l.all || len(device) > 0 || !t.guardFits(l.actual, l.due) {
 		l.compareAll()
@@ -122,12 +128,12 @@ func (l *Ledger) count(s *scope) {
 
 func (l *Ledger) countAddr(addr netip.Addr) {
 	mac, wanted := l.target.neighbours[addr]
-	setMember(l.doneAddrs, addr, wanted && l.actual.Neighbours[addr].MAC == mac && len(l.actual.FDB[mac]) > 0)
+	setMember(l.doneAddrs, addr, wanted && l.actual.Neighbours[addr].MAC == mac && (l.target.desired.Device.Flow || len(l.actual.FDB[mac]) > 0))
 }
 
 func (l *Ledger) countRoute(network netip.Prefix) {
 	own, wanted := l.target.routes[network]
-	setMember(l.doneRoutes, network, wanted && slices.Contains(l.actual.Routes[network], l.target.route(network, own.via)))
+	setMember(l.doneRoutes, network, wanted && slices.Contains(l.actual.Routes[network], l.target.route(network, own.via, l.actual.Host)))
 }
 
 func setMember[K comparable](set map[K]struct{}, k K, member bool) {

@@ -28,6 +28,15 @@ type Device struct {
 	Port  uint16
 	Local netip.Addr // outer source address
 	MAC   MAC
+	Flow  bool // flow-based: it is the routes, not an FDB, that say where packets go
+}
+
+// deviceVNI is the device's own: a flow-based one takes all, and is told with each packet what to send.
+func (d Device) deviceVNI() uint32 {
+	if d.Flow {
+		return 0
+	}
+	return d.VNI
 }
 
 // VTEP is one remote end: a node and the pod networks behind it.
@@ -147,6 +156,26 @@ type Route struct {
 	Protocol uint8
 	Onlink   bool
 	Kind     string // "" for a plain unicast route, else its type (blackhole, multipath, …)
+	Encap    Encap
+}
+
+// Encap is what a route says about the packets that a flow-based device sends. The zero value is none.
+type Encap struct {
+	Remote, Local netip.Addr // outer addresses
+	VNI           uint32
+	DF            bool // forbid that outer packets are fragmented
+	Odd           bool // has options, a TTL or a TOS of its own, which we never set
+}
+
+func (e Encap) String() string {
+	s := fmt.Sprintf("encap vni %d dst %s src %s", e.VNI, e.Remote, e.Local)
+	if e.DF {
+		s += " df"
+	}
+	if e.Odd {
+		s += " odd"
+	}
+	return s
 }
 
 // Ours tells whether we made this route.
@@ -156,6 +185,9 @@ func (r Route) String() string {
 	s := r.Dst.String()
 	if r.Kind != "" {
 		s = r.Kind + " " + s
+	}
+	if r.Encap != (Encap{}) {
+		s += " " + r.Encap.String()
 	}
 	if r.Via.IsValid() {
 		s += " via " + r.Via.String()

@@ -97,7 +97,11 @@ func (DeleteRoute) kind() string     { return "route-delete" }
 
 func (o AddDevice) String() string {
 	d := o.Device
-	return fmt.Sprintf("device add %s vni %d port %d local %s mac %s mtu %d", d.Name, d.VNI, d.Port, d.Local, d.MAC, o.MTU)
+	vni := fmt.Sprintf("vni %d", d.VNI)
+	if d.Flow {
+		vni = "external"
+	}
+	return fmt.Sprintf("device add %s %s port %d local %s mac %s mtu %d", d.Name, vni, d.Port, d.Local, d.MAC, o.MTU)
 }
 func (o DeleteDevice) String() string  { return fmt.Sprintf("device delete %s: %s", o.Name, o.Reason) }
 func (o SetLocal) String() string      { return fmt.Sprintf("device set %s local %s", o.Name, o.Local) }

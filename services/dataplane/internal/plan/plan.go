@@ -100,6 +100,8 @@ func (t *Target) blocking(a Actual) []Finding {
 		}
 		const advice = "run the gateway on nodes that have no other VXLAN on this port (nodes with the cloud's own network plugin), or remove that device"
 		switch {
+		case d.Flow && rival.Up && !rival.FlowBased:
+			block("device %s is on UDP %d, which a flow-based device takes for itself: %s, or program nodes one by one (--programming=node)", rival.Name, d.Port, advice)
 		case t.desired.Guard && rival.Up && !rival.FlowBased && rival.VNI != d.VNI:
 			block("device %s has VNI %d on UDP %d, and the guard would cut it off: %s, or switch the guard off (--guard=off)", rival.Name, rival.VNI, d.Port, advice)
 		case rival.FlowBased && rival.Up:
@@ -192,16 +194,28 @@ func wantConf(h Host) Conf {
 	return c
 }
 
+// waiting tells whether everything but the guard stays as it is: a device that is programmed in the other way goes on until the VTEPs are the
+// whole truth, so that it and all that was on it are made anew in one go.
+func (t *Target) waiting(a Actual) (f Finding, waits bool) {
+	d := t.desired.Device
+	if t.desired.Complete || a.Link == nil || a.Link.Kind != "vxlan" || a.Link.FlowBased == d.Flow {
+		return f, false
+	}
+	return Finding{Kind: Warning, Reason: fmt.Sprintf("device %s is still programmed in the other way: it is made anew once there is a confirmed list of VTEPs", d.Name)}, true
+}
+
 // incompatible says what makes a device of our name impossible to adopt, in attributes that the kernel does not change on
 // an existing device.
 func incompatible(l Link, d Device) string {
 	switch {
 	case l.Kind != "vxlan":
 		return fmt.Sprintf("it is of kind %q, not vxlan", l.Kind)
-	case l.FlowBased:
+	case l.FlowBased && !d.Flow:
 		return "it is flow-based (external)"
-	case l.VNI != d.VNI:
-		return fmt.Sprintf("its VNI is %d, not %d", l.VNI, d.VNI)
+	case d.Flow && !l.FlowBased:
+		return "it is not flow-based (external)"
+	case l.VNI != d.deviceVNI():
+		return fmt.Sprintf("its VNI is %d, not %d", l.VNI, d.deviceVNI())
 	case l.Port != d.Port:
 		return fmt.Sprintf("its UDP port is %d, not %d", l.Port, d.Port)
 	case l.Local.Is6():
@@ -267,7 +281,7 @@ func (t *Target) planRoutes(a Actual, underlay []netip.Prefix, s *scope, found m
 			}
 			continue
 		}
-		want := t.route(dst, own.via)
+		want := t.route(dst, own.via, a.Host)
 		d := diffRoutes(a.Routes[dst], want)
 		remove = append(remove, d.stale...)
 		if d.foreign != nil {
@@ -287,8 +301,27 @@ func (t *Target) planRoutes(a Actual, underlay []netip.Prefix, s *scope, found m
 	return changes{sets: appendOps(appendOps(nil, replace), add), removals: appendOps(nil, remove)}
 }
 
-func (t *Target) route(dst netip.Prefix, via netip.Addr) Route {
-	return Route{Dst: dst, Via: via, Src: t.desired.Source, Dev: t.desired.Device.Name, Protocol: RouteProtocol, Onlink: true}
+// route is the route of a network. With a flow-based device it also says what the device itself says otherwise.
+func (t *Target) route(dst netip.Prefix, via netip.Addr, h Host) Route {
+	d := t.desired.Device
+	r := Route{Dst: dst, Via: via, Src: t.desired.Source, Dev: d.Name, Protocol: RouteProtocol, Onlink: true}
+	if d.Flow {
+		r.Encap = Encap{Remote: via, Local: d.Local, VNI: d.VNI, DF: t.desired.wantDF(h) == DFSet}
+		r.Metric = flowMetric(dst)
+	}
+	return r
+}
+
+// flowMetric spreads routes over metrics. When the kernel gets a route it looks at all that have the same metric, device and source
+// (fib_find_info in net/ipv4/fib_semantics.c) and compares what they say about outer packets: with 10,000 nodes that takes seconds. We have
+// one route to each network, so that its metric means nothing else.
+func flowMetric(dst netip.Prefix) uint32 {
+	const metrics = 32
+	sum := uint32(dst.Bits())
+	for _, b := range dst.Addr().As4() {
+		sum = sum*31 + uint32(b)
+	}
+	return 1 + sum%metrics
 }
 
 type routeDiff struct {

@@ -26,6 +26,22 @@ func desired(vteps ...VTEP) Desired {
 	return Desired{Device: device, Source: local, VTEPs: vteps, Complete: true}
 }
 
+// modes are the two ways of programming, of a state that is desired.
+var modes = map[string]func(d Desired) Desired{"node": func(d Desired) Desired { return d }, "flow": flow}
+
+func flow(d Desired) Desired {
+	d.Device.Flow = true
+	return d
+}
+
+// inEachMode runs a test for both ways of programming.
+func inEachMode(t *testing.T, test func(t *testing.T, in func(d Desired) Desired)) {
+	t.Helper()
+	for name, in := range modes {
+		t.Run(name, func(t *testing.T) { test(t, in) })
+	}
+}
+
 // bare is a host with one NIC, forwarding, and no tunnel.
 func bare() Actual {
 	return Actual{
@@ -38,9 +54,11 @@ func bare() Actual {
 }
 
 // programmed is a host with the tunnel as the plan for vteps leaves it.
-func programmed(vteps ...VTEP) Actual {
+func programmed(vteps ...VTEP) Actual { return programmedAs(desired(vteps...)) }
+
+func programmedAs(d Desired) Actual {
 	a := bare()
-	run(&a, Plan(desired(vteps...), a).Ops)
+	run(&a, Plan(d, a).Ops)
 	return a
 }
 
@@ -255,6 +273,80 @@ func TestPlan(t *testing.T) {
 			},
 			findings: []string{"blocking: device cilium_vxlan already takes all VXLAN on UDP 8472, as Cilium's does: run the gateway on nodes that have " +
 				"no other VXLAN on this port (nodes with the cloud's own network plugin), or remove that device"},
+		},
+		{
+			name: "flow-based: from nothing", desired: flow(desired(a1)), actual: bare,
+			ops: []string{
+				"device add hybrid_vxlan0 external port 8472 local 10.0.1.10 mac 02:68:0a:00:01:0a mtu 1450",
+				"device set hybrid_vxlan0 forwarding 1 rp_filter 0 send_redirects 0 addrgenmode none",
+				"device set hybrid_vxlan0 up",
+				"neighbour set 192.168.1.11 mac 02:68:c0:a8:01:0b",
+				"route add 100.64.1.0/24 encap vni 2 dst 192.168.1.11 src 10.0.1.10 via 192.168.1.11 dev hybrid_vxlan0 src 10.0.1.10 onlink metric 20 proto 104",
+			},
+		},
+		{
+			name: "flow-based: a node is renumbered", desired: flow(desired(vtep("a", "192.168.1.99", "100.64.1.0/24"))), actual: func() Actual { return programmedAs(flow(desired(a1))) },
+			ops: []string{
+				"neighbour set 192.168.1.99 mac 02:68:c0:a8:01:63",
+				"route replace 100.64.1.0/24 encap vni 2 dst 192.168.1.99 src 10.0.1.10 via 192.168.1.99 dev hybrid_vxlan0 src 10.0.1.10 onlink metric 20 proto 104",
+				"neighbour delete 192.168.1.11",
+			},
+		},
+		{
+			name: "flow-based: other outer addresses, options, and the other mode's entries", desired: flow(desired(a1, vtep("c", "192.168.1.13", "100.64.3.0/24"))),
+			actual: func() Actual {
+				a := programmedAs(flow(desired(a1, vtep("c", "192.168.1.13", "100.64.3.0/24"))))
+				for dst, routes := range a.Routes {
+					if r := &routes[0]; dst == a1.PodCIDRs[0] {
+						r.Encap.Local = netip.MustParseAddr("10.0.1.11")
+					} else if r.Ours() {
+						r.Encap.Odd = true
+					}
+				}
+				put(&a.FDB, netaddr.VTEPMAC(a1.Underlay), []FDBEntry{{Remote: a1.Underlay, Permanent: true}})
+				return a
+			},
+			ops: []string{
+				"route replace 100.64.1.0/24 encap vni 2 dst 192.168.1.11 src 10.0.1.10 via 192.168.1.11 dev hybrid_vxlan0 src 10.0.1.10 onlink metric 20 proto 104",
+				"route replace 100.64.3.0/24 encap vni 2 dst 192.168.1.13 src 10.0.1.10 via 192.168.1.13 dev hybrid_vxlan0 src 10.0.1.10 onlink metric 18 proto 104",
+				"fdb delete 02:68:c0:a8:01:0b",
+			},
+		},
+		{
+			name: "the other mode's device goes on until there is a list", actual: func() Actual { return programmed(a1) },
+			desired:  func() Desired { d := flow(desired(a1, b1)); d.Complete = false; return d }(),
+			findings: []string{"warning: device hybrid_vxlan0 is still programmed in the other way: it is made anew once there is a confirmed list of VTEPs"},
+		},
+		{
+			name: "but not without its guard", actual: func() Actual { return programmed(a1) },
+			desired: func() Desired {
+				d := flow(desired(b1))
+				d.Complete, d.Guard = false, true
+				return d
+			}(),
+			ops:      []string{"guard set sources 3 lengths [24]"},
+			findings: []string{"warning: device hybrid_vxlan0 is still programmed in the other way: it is made anew once there is a confirmed list of VTEPs"},
+		},
+		{
+			name: "then it is made anew", desired: flow(desired(a1)), actual: func() Actual { return programmed(a1) },
+			ops: []string{
+				"device delete hybrid_vxlan0: it is not flow-based (external)",
+				"device add hybrid_vxlan0 external port 8472 local 10.0.1.10 mac 02:68:0a:00:01:0a mtu 1450",
+				"device set hybrid_vxlan0 forwarding 1 rp_filter 0 send_redirects 0 addrgenmode none",
+				"device set hybrid_vxlan0 up",
+				"neighbour set 192.168.1.11 mac 02:68:c0:a8:01:0b",
+				"route add 100.64.1.0/24 encap vni 2 dst 192.168.1.11 src 10.0.1.10 via 192.168.1.11 dev hybrid_vxlan0 src 10.0.1.10 onlink metric 20 proto 104",
+			},
+		},
+		{
+			name: "blocked: a flow-based device cannot share the port", desired: flow(desired(a1)),
+			actual: func() Actual {
+				a := bare()
+				a.Rivals = []Rival{{Name: "flannel.1", VNI: 1, Port: 8472, Up: true}, {Name: "vx9", VNI: 9, Port: 4789, Up: true}}
+				return a
+			},
+			findings: []string{"blocking: device flannel.1 is on UDP 8472, which a flow-based device takes for itself: run the gateway on nodes that have " +
+				"no other VXLAN on this port (nodes with the cloud's own network plugin), or remove that device, or program nodes one by one (--programming=node)"},
 		},
 		{
 			name: "blocked: a device with our VNI and port under another name", desired: desired(a1),

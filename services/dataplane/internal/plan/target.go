@@ -205,7 +205,10 @@ func (t *Target) settle(s *scope) {
 		mac := netaddr.VTEPMAC(addr)
 		s.macs[mac] = struct{}{}
 		if len(here) > 0 && !covered {
-			t.neighbours[addr], t.fdb[mac] = mac, addr
+			t.neighbours[addr] = mac
+			if !t.desired.Device.Flow {
+				t.fdb[mac] = addr
+			}
 		} else {
 			delete(t.neighbours, addr)
 			delete(t.fdb, mac)

@@ -104,17 +104,19 @@ func (w *walker) disturb(a *Actual) {
 // TestRandomWalk: any sequence of events, with other hands in between, ends in the state that a fresh start ends
 // in; and at no point in a plan is a network that was and stays routed without a route, or a route without its
 // neighbour and FDB entry.
-func TestRandomWalk(t *testing.T) {
+func TestRandomWalk(t *testing.T) { inEachMode(t, randomWalk) }
+
+func randomWalk(t *testing.T, in func(d Desired) Desired) {
 	for seed := range uint64(300) {
 		w := &walker{Rand: rand.New(rand.NewPCG(seed, 1)), vteps: map[string]VTEP{}}
-		a := programmed()
+		a := programmedAs(in(desired()))
 		for range 40 {
 			w.step()
 			disturbed := w.IntN(6) == 0
 			if disturbed {
 				w.disturb(&a)
 			}
-			target := Compile(desired(w.list()...))
+			target := Compile(in(desired(w.list()...)))
 			before := a.Clone()
 			for _, op := range target.Plan(a).Ops {
 				a.Apply(op)
@@ -126,7 +128,7 @@ func TestRandomWalk(t *testing.T) {
 				t.Fatalf("seed %d: a second plan has ops: %v", seed, lines(left))
 			}
 		}
-		sameState(t, fmt.Sprintf("seed %d: not as after a fresh start", seed), a, programmed(w.list()...))
+		sameState(t, fmt.Sprintf("seed %d: not as after a fresh start", seed), a, programmedAs(in(desired(w.list()...))))
 		if t.Failed() {
 			return
 		}
@@ -147,8 +149,8 @@ func checkStep(t *testing.T, op Op, before, now Actual, target *Target) {
 			if !r.Ours() {
 				continue
 			}
-			n := now.Neighbours[r.Via]
-			if len(now.FDB[n.MAC]) == 0 {
+			n, there := now.Neighbours[r.Via]
+			if !there || r.Encap.Remote != r.Via && len(now.FDB[n.MAC]) == 0 {
 				t.Fatalf("after %q: the route %q leads nowhere", op, r)
 			}
 		}
@@ -156,17 +158,19 @@ func checkStep(t *testing.T, op Op, before, now Actual, target *Target) {
 }
 
 // TestIncompleteNeverRemoves: before the snapshot is whole no plan has a removal in it.
-func TestIncompleteNeverRemoves(t *testing.T) {
+func TestIncompleteNeverRemoves(t *testing.T) { inEachMode(t, incompleteNeverRemoves) }
+
+func incompleteNeverRemoves(t *testing.T, in func(d Desired) Desired) {
 	for seed := range uint64(200) {
 		w := &walker{Rand: rand.New(rand.NewPCG(seed, 2)), vteps: map[string]VTEP{}}
 		for range 20 {
 			w.step()
 		}
-		a := programmed(w.list()...)
+		a := programmedAs(in(desired(w.list()...)))
 		for range 10 {
 			w.step()
 		}
-		d := desired(w.list()...)
+		d := in(desired(w.list()...))
 		d.Complete = false
 		for _, op := range Plan(d, a).Ops {
 			switch op.(type) {
