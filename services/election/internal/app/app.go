@@ -128,6 +128,7 @@ func newLoop(c config.Config, s config.Shard, t *telemetry.Telemetry, m *metrics
 		registry:     make(chan error, queue),
 		answers:      make(chan api.Answer, queue),
 		transfers:    make(chan transfer),
+		ended:        make(chan struct{}),
 		swapped:      make(chan swapped, 1),
 		id:           c.GatewayID,
 		shard:        s.Name,

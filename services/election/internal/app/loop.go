@@ -76,6 +76,8 @@ type loop struct {
 	failing bool
 	// leaving is true once this gateway was told to stop.
 	leaving bool
+	// ended is closed when run returns.
+	ended chan struct{}
 	// asked is the transfer that is under way.
 	asked *transfer
 	done  bool
@@ -95,6 +97,7 @@ func (l *loop) run(ctx context.Context, stop <-chan struct{}) error {
 	defer l.writes.Wait()
 	defer cancel()
 	defer l.trace.abandon()
+	defer close(l.ended)
 	defer l.answer(term.Transferred{Problem: "the process ends"})
 	l.timer = time.NewTimer(0)
 	defer l.timer.Stop()
@@ -206,6 +209,8 @@ func (l *loop) requestTransfer(ctx context.Context, to string) (term.Transferred
 	t := transfer{to: to, answer: make(chan term.Transferred, 1)}
 	select {
 	case l.transfers <- t:
+	case <-l.ended:
+		return term.Transferred{Refused: true, Problem: "this gateway leaves"}, nil
 	case <-ctx.Done():
 		return term.Transferred{}, ctx.Err()
 	}

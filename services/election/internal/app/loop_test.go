@@ -280,3 +280,14 @@ func TestTransfersAtTheSameTime(t *testing.T) {
 		t.Error("the first got no answer")
 	}
 }
+
+// An operator asks for a shard that is handed over already, while another shard of this gateway still is not: that is refused at once.
+func TestTransferAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTraced(t, "gw1", 100)
+		x.start(t, nil)()
+		if a, err := x.requestTransfer(t.Context(), ""); err != nil || !a.Refused || a.Problem != "this gateway leaves" {
+			t.Errorf("got %+v, %v", a, err)
+		}
+	})
+}
