@@ -4,6 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hybridgateway/gateway/libs/apiservertest"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 )
 
@@ -18,7 +22,13 @@ func (g *gateway) untilLeads(shard string) *leadershipv1.Leadership {
 // Two shards: each gateway leads the one that prefers it. When one dies the other leads both; when it is back, its
 // own is handed back to it.
 func TestShards(t *testing.T) {
-	s, _, _ := fresh(t)
+	s, _, leases := fresh(t)
+	for _, shard := range []string{"a", "b"} { // epochs are counted from the first on
+		err := leases.Leases(apiservertest.Namespace).Delete(t.Context(), leaseName+"-"+shard, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	}
 	// The service's own rights are for the Lease of one shard.
 	one, two := newGateway(t, 1, s.Kubeconfig()), newGateway(t, 2, s.Kubeconfig())
 	introduce(t, one, two)

@@ -37,7 +37,9 @@ func TestStockLeaderElectorByExpiry(t *testing.T) {
 	die()
 	// The other is told who it is.
 	leader, other := one, two
-	l := one.until("a gateway that leads", func(l *leadershipv1.Leadership) bool { return slices.Contains([]string{one.id, two.id}, l.GetHolder().GetId()) })
+	l := one.until("a gateway that leads", func(l *leadershipv1.Leadership) bool {
+		return slices.Contains([]string{one.id, two.id}, l.GetHolder().GetId())
+	})
 	if l.GetHolder().GetId() == two.id {
 		leader, other = two, one
 		l = two.untilRole(active)
