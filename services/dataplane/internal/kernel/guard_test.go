@@ -205,6 +205,20 @@ func (s *street) drops(t *testing.T) map[string]uint64 {
 	return drops
 }
 
+// somebodyElse is another program that can change the gateway's rules.
+func (s *street) somebodyElse(t *testing.T) *nftables.Conn {
+	t.Helper()
+	var c *nftables.Conn
+	s.gateway.Run(t, func() {
+		var err error
+		if c, err = nftables.New(nftables.AsLasting()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { _ = c.CloseLasting() })
+	return c
+}
+
 // TestPrivilegedForgedPackets sends raw packets that break each rule of the guard; and the same ones with the guard off, which shows that it
 // was the guard that stopped them.
 func TestPrivilegedForgedPackets(t *testing.T) { inEachMode(t, forgedPackets) }
@@ -323,14 +337,7 @@ func TestPrivilegedGuardTampered(t *testing.T) {
 	s := newStreet(t)
 	d := desired(vtep("a", goodOuter, "100.64.1.0/24"), vtep("b", "192.168.1.12", "100.64.2.0/24"))
 	converge(t, s.kernel, d)
-	var other *nftables.Conn
-	s.gateway.Run(t, func() {
-		var err error
-		if other, err = nftables.New(nftables.AsLasting()); err != nil {
-			t.Fatal(err)
-		}
-	})
-	t.Cleanup(func() { _ = other.CloseLasting() })
+	other := s.somebodyElse(t)
 	changes := watchWith(t, s.gateway, s.kernel.WatchGuard)
 	t4 := table()
 	judge := &nftables.Chain{Table: t4, Name: "judge"}
@@ -404,14 +411,7 @@ func TestPrivilegedGuardOwnChangesAreExplained(t *testing.T) {
 	converge(t, s.kernel, desired(vtep("a", goodOuter, "100.64.1.0/24")))
 	actual := dump(t, s.kernel)
 	changes := watchWith(t, s.gateway, s.kernel.WatchGuard)
-	var other *nftables.Conn
-	s.gateway.Run(t, func() {
-		var err error
-		if other, err = nftables.New(nftables.AsLasting()); err != nil {
-			t.Fatal(err)
-		}
-	})
-	t.Cleanup(func() { _ = other.CloseLasting() })
+	other := s.somebodyElse(t)
 	mark := plan.Source{Outer: netip.MustParseAddr("192.168.1.66"), Inner: netip.MustParsePrefix("100.64.6.0/24")}
 	told := 0
 	for _, d := range []plan.Desired{
