@@ -67,18 +67,7 @@ func (s *suite) testDrainPurge(t *testing.T) {
 		t.Errorf("the last gateway has %v, error %v", entries, err)
 	}
 	s.forceLast(t, h.Standby)
-	for _, g := range s.Gateways {
-		// What was told to remove everything keeps to it until it is started again.
-		for _, service := range []string{gateway.Dataplane, gateway.RouteSync} {
-			p := g.Process(service)
-			if err := p.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.Start(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	s.startAnew(t, gateway.Dataplane, gateway.RouteSync)
 	s.healthy(t)
 }
 
@@ -94,13 +83,7 @@ func (s *suite) forceLast(t *testing.T, last *gateway.Gateway) {
 	if !found || !strings.Contains(tunnel, "nothing of "+last.Name+" is left on its node") {
 		t.Errorf("hgctl says %q and then %q", routes, tunnel)
 	}
-	for _, table := range s.World.RouteTables() {
-		for _, dst := range s.World.PodNetworks() {
-			if target := s.target(t, table, dst); target != "" {
-				t.Errorf("%s of %s still leads to %s", dst, table, target)
-			}
-		}
-	}
+	s.noRoutes(t)
 	if left := s.leftIn(t, last); len(left) > 0 {
 		t.Errorf("left in the kernel of %s: %v", last.Name, left)
 	}

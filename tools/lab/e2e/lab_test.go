@@ -86,6 +86,7 @@ type suite struct{ *lab.Lab }
 func TestPrivilegedLab(t *testing.T) {
 	s := up(t, lab.Options{Prefix: testPrefix, Dir: testDir})
 	s.all(t)
+	t.Run("service hangs", s.testHung)
 	t.Run("leadership moves", s.testMoves)
 	t.Run("history of the record", s.testHistory)
 }

@@ -96,6 +96,14 @@ func (s *suite) testPurge(t *testing.T) {
 			t.Errorf("%s says %s", purge.g.Name, out)
 		}
 	}
+	s.noRoutes(t)
+	s.startAnew(t, gateway.RouteSync)
+	s.healthy(t)
+}
+
+// noRoutes expects that the VPC's tables have none of the gateways' routes, and still what is foreign.
+func (s *suite) noRoutes(t *testing.T) {
+	t.Helper()
 	for _, table := range s.World.RouteTables() {
 		for _, dst := range s.World.PodNetworks() {
 			if target := s.target(t, table, dst); target != "" {
@@ -106,16 +114,22 @@ func (s *suite) testPurge(t *testing.T) {
 			t.Errorf("the foreign route of %s leads to %q now", table, target)
 		}
 	}
+}
+
+// startAnew kills services of all gateways and starts them again: what was told to remove everything keeps to it until then.
+func (s *suite) startAnew(t *testing.T, services ...string) {
+	t.Helper()
 	for _, g := range s.Gateways {
-		p := g.Process(gateway.RouteSync)
-		if err := p.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		if err := p.Start(); err != nil {
-			t.Fatal(err)
+		for _, service := range services {
+			p := g.Process(service)
+			if err := p.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	s.healthy(t)
 }
 
 // target is where a route leads to; empty when there is none.
