@@ -68,7 +68,7 @@ func Run(ctx context.Context, c config.Config) error {
 	defer registry.Close()
 	server := newServer()
 	local := c.Local(node)
-	device := plan.Device{Name: DeviceName, VNI: uint32(c.VNI), Port: uint16(c.Port), Local: local, MAC: netaddr.VTEPMAC(local)}
+	device := plan.Device{Name: DeviceName, VNI: uint32(c.VNI), Port: uint16(c.Port), Local: local, MAC: netaddr.VTEPMAC(local), Flow: c.Flow()}
 	fast, err := openFast(c, k, device, node, t)
 	if err != nil {
 		return err

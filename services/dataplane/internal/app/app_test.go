@@ -26,9 +26,11 @@ import (
 )
 
 // TestPrivilegedPackets: both ways through the tunnel, addresses unchanged, and from the gateway itself.
-func TestPrivilegedPackets(t *testing.T) {
+func TestPrivilegedPackets(t *testing.T) { inEachMode(t, packets) }
+
+func packets(t *testing.T, mode string) {
 	w := newWorld(t)
-	w.dataplane(t) // finds its address by itself
+	w.dataplane(t, mode) // finds its address by itself
 	w.state(t, "waiting for the registry", func(s *tunnelv1.Tunnel) bool {
 		return !s.GetReady() && strings.Contains(s.GetReason(), "vtep-registry")
 	})
@@ -72,9 +74,11 @@ func TestPrivilegedPackets(t *testing.T) {
 
 // TestPrivilegedRestartLosesNothing: stop and start, and kill -9 and start, under a probe in both directions.
 func TestPrivilegedRestartLosesNothing(t *testing.T) {
-	t.Run("with the node's address", func(t *testing.T) { restart(t, newWorld(t)) })
-	t.Run("with one that every gateway carries", func(t *testing.T) {
-		restart(t, newWorldTo(t, floatingVTEP), "--floating-vtep="+floatingVTEP+"/32")
+	inEachMode(t, func(t *testing.T, mode string) {
+		t.Run("with the node's address", func(t *testing.T) { restart(t, newWorld(t), mode) })
+		t.Run("with one that every gateway carries", func(t *testing.T) {
+			restart(t, newWorldTo(t, floatingVTEP), mode, "--floating-vtep="+floatingVTEP+"/32")
+		})
 	})
 }
 
@@ -157,10 +161,12 @@ func TestPrivilegedRememberedList(t *testing.T) {
 }
 
 // TestPrivilegedNodesComeAndGo: nodes that come, go, change and are nonsense lose no packet of another, and leave nothing behind.
-func TestPrivilegedNodesComeAndGo(t *testing.T) {
+func TestPrivilegedNodesComeAndGo(t *testing.T) { inEachMode(t, nodesComeAndGo) }
+
+func nodesComeAndGo(t *testing.T, mode string) {
 	w := newWorld(t)
 	w.registry.both(t)
-	w.dataplane(t)
+	w.dataplane(t, mode)
 	w.ready(t, 2)
 	pod := newEcho(t, w.nodes[0], podIP(1))
 	reaches(t, w.cloud, cloudIP, pod)
@@ -208,11 +214,13 @@ func TestPrivilegedNodesComeAndGo(t *testing.T) {
 }
 
 // TestPrivilegedSwap: two nodes swap their networks; a third party's packets are not concerned, and no route is ever missing.
-func TestPrivilegedSwap(t *testing.T) {
+func TestPrivilegedSwap(t *testing.T) { inEachMode(t, swap) }
+
+func swap(t *testing.T, mode string) {
 	w := newWorld(t)
 	w.registry.both(t)
 	w.registry.put(t, "node3", "192.168.2.13", "100.66.0.0/24")
-	w.dataplane(t)
+	w.dataplane(t, mode)
 	w.ready(t, 3)
 	updates := make(chan netlink.RouteUpdate, 64)
 	done := make(chan struct{})
@@ -244,10 +252,12 @@ func TestPrivilegedSwap(t *testing.T) {
 }
 
 // TestPrivilegedRepair: what somebody else removes or changes is back soon.
-func TestPrivilegedRepair(t *testing.T) {
+func TestPrivilegedRepair(t *testing.T) { inEachMode(t, repair) }
+
+func repair(t *testing.T, mode string) {
 	w := newWorld(t)
 	w.registry.both(t)
-	w.dataplane(t)
+	w.dataplane(t, mode)
 	w.ready(t, 2)
 	pod := newEcho(t, w.nodes[0], podIP(1))
 	h := w.gateway.Netlink
@@ -307,6 +317,9 @@ func TestPrivilegedRepair(t *testing.T) {
 		{"forwarding switched off", func() error { w.gateway.Sysctl(t, "net/ipv4/ip_forward", "0"); return nil }},
 	}
 	for _, c := range cases {
+		if mode == programming(config.ProgrammingFlow) && strings.HasPrefix(c.name, "FDB") {
+			continue // it has none
+		}
 		t.Run(c.name, func(t *testing.T) {
 			reaches(t, w.cloud, cloudIP, pod)
 			if err := c.harm(); err != nil {
@@ -389,13 +402,15 @@ func TestPrivilegedRunEnds(t *testing.T) {
 }
 
 // TestPrivilegedTenThousand: the tunnel for many nodes, from an empty kernel, with one more node, after a restart, and down to nothing.
-func TestPrivilegedTenThousand(t *testing.T) {
+func TestPrivilegedTenThousand(t *testing.T) { inEachMode(t, tenThousand) }
+
+func tenThousand(t *testing.T, mode string) {
 	w := newWorld(t)
 	const n = 10_000
 	for i := range n {
 		w.registry.put(t, fmt.Sprint("n", i), fmt.Sprintf("172.16.%d.%d", i/250, 1+i%250), fmt.Sprintf("100.%d.%d.0/24", 64+i/250, i%250))
 	}
-	process := w.dataplane(t)
+	process := w.dataplane(t, mode)
 	w.state(t, "started", func(s *tunnelv1.Tunnel) bool { return s.GetMtu() > 0 })
 	took := func(what string, f func()) {
 		start := time.Now()
@@ -407,7 +422,7 @@ func TestPrivilegedTenThousand(t *testing.T) {
 	took("restart", func() {
 		_ = process.Process.Kill()
 		_ = process.Wait()
-		process = w.dataplane(t)
+		process = w.dataplane(t, mode)
 		w.ready(t, n+1)
 	})
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.Process.Pid))

@@ -14,37 +14,61 @@ import (
 	"golang.org/x/sys/unix"
 
 	tunnelv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/tunnel/v1"
+	"github.com/hybridgateway/gateway/services/dataplane/internal/config"
 )
 
-// BenchmarkPrivilegedJoin measures, at three sizes, how long all nodes take to be programmed by a dataplane that starts, and then how long
+// BenchmarkPrivilegedJoin measures, in both modes and at three sizes, how long all nodes take to be programmed by a dataplane that starts, and then how long
 // one node takes from the registry's event to its route in the kernel, which is the last that it needs. Its figures are to be read, not
 // judged.
 func BenchmarkPrivilegedJoin(b *testing.B) {
-	const joins = 100
 	for _, n := range []int{10, 1000, 10000} {
-		w := newWorld(b)
-		for i := range n {
-			w.registry.put(b, fmt.Sprint("n", i), fmt.Sprintf("172.16.%d.%d", i/250, 1+i%250), fmt.Sprintf("100.%d.%d.0/24", 64+i/250, i%250))
+		for _, mode := range []string{config.ProgrammingNode, config.ProgrammingFlow} {
+			join(b, n, mode)
 		}
-		process := w.dataplane(b, "--log-level=warn").Process.Pid
-		w.state(b, "started", func(s *tunnelv1.Tunnel) bool { return s.GetMtu() > 0 })
-		begun, used := time.Now(), processorTime(b, process)
-		w.registry.log.MarkSynced()
-		w.ready(b, uint32(n))
-		start, used := time.Since(begun), processorTime(b, process)-used
-
-		var come, gone []time.Duration
-		routes := w.routeChanges(b)
-		for i := range joins {
-			node, network := fmt.Sprint("more", i), netip.MustParsePrefix(fmt.Sprintf("100.127.%d.0/24", i))
-			come = append(come, routes.await(b, true, network, func() { w.registry.put(b, node, fmt.Sprintf("172.17.0.%d", 1+i), network.String()) }))
-			time.Sleep(5 * time.Millisecond) // nodes come one at a time, and are looked at one at a time
-			if i%2 == 0 {
-				gone = append(gone, routes.await(b, false, network, func() { w.registry.log.Delete(b.Context(), node) }))
-			}
-		}
-		b.Logf("%6d nodes: all programmed %v after the list came (%v of processor); one more after %s; one removed after %s", n, start.Round(time.Millisecond), used, quantiles(come), quantiles(gone))
 	}
+}
+
+func join(b *testing.B, n int, mode string) {
+	b.Helper()
+	const joins = 100
+	w := newWorld(b)
+	for i := range n {
+		w.registry.put(b, fmt.Sprint("n", i), fmt.Sprintf("172.16.%d.%d", i/250, 1+i%250), fmt.Sprintf("100.%d.%d.0/24", 64+i/250, i%250))
+	}
+	process := w.dataplane(b, "--log-level=warn", programming(mode)).Process.Pid
+	w.state(b, "started", func(s *tunnelv1.Tunnel) bool { return s.GetMtu() > 0 })
+	begun, used := time.Now(), processorTime(b, process)
+	w.registry.log.MarkSynced()
+	w.ready(b, uint32(n))
+	start, used := time.Since(begun), processorTime(b, process)-used
+
+	var come, gone []time.Duration
+	routes := w.routeChanges(b)
+	for i := range joins {
+		node, network := fmt.Sprint("more", i), netip.MustParsePrefix(fmt.Sprintf("100.127.%d.0/24", i))
+		come = append(come, routes.await(b, true, network, func() { w.registry.put(b, node, fmt.Sprintf("172.17.0.%d", 1+i), network.String()) }))
+		time.Sleep(5 * time.Millisecond) // nodes come one at a time, and are looked at one at a time
+		if i%2 == 0 {
+			gone = append(gone, routes.await(b, false, network, func() { w.registry.log.Delete(b.Context(), node) }))
+		}
+	}
+	b.Logf("%6d nodes, %s: all programmed %v after the list came (%v of processor); one more after %s; one removed after %s; memory %s", n, mode, start.Round(time.Millisecond), used, quantiles(come), quantiles(gone), memory(b, process))
+}
+
+// memory is what a process has in memory. See proc_pid_status(5).
+func memory(b *testing.B, pid int) string {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if size, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			return strings.TrimSpace(size)
+		}
+	}
+	b.Fatalf("no VmRSS in %q", status)
+	return ""
 }
 
 func quantiles(d []time.Duration) string {

@@ -36,10 +36,11 @@ type fastPlace struct {
 	df  bool
 }
 
-// openFast adds the fast path to a kernel, as far as it is wanted and can be had.
+// openFast adds the fast path to a kernel, as far as it is wanted and can be had. With a flow-based device it would have nothing to do: the
+// kernel does not tell programs what its routes say.
 func openFast(c config.Config, k *kernel.Kernel, device plan.Device, node netip.Addr, t *telemetry.Telemetry) (*fastKernel, error) {
 	f := &fastKernel{Kernel: k, log: t.Log, wanted: make(chan fastPlace, 1)}
-	if c.FastPath != config.FastPathOff {
+	if c.FastPath != config.FastPathOff && !c.Flow() {
 		vpc := netaddr.Prefixes(c.VPCCIDRs)
 		if !c.Guarded() {
 			vpc = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}

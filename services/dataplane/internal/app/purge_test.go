@@ -16,7 +16,9 @@ import (
 
 // TestPrivilegedPurge: a purge removes from the kernel all that is the gateway's and nothing else; it stays removed whatever the registry tells,
 // and is made again by the next process.
-func TestPrivilegedPurge(t *testing.T) {
+func TestPrivilegedPurge(t *testing.T) { inEachMode(t, purge) }
+
+func purge(t *testing.T, mode string) {
 	w := newWorldTo(t, floatingVTEP)
 	w.registry.both(t)
 	foreign := &netlink.Route{Dst: netnstest.IPNet(netip.MustParsePrefix("100.99.0.0/24")), Gw: netip.MustParseAddr("10.0.1.1").AsSlice(), Protocol: 4}
@@ -24,7 +26,7 @@ func TestPrivilegedPurge(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := w.kernelState(t)
-	flags := []string{"--floating-vtep=" + floatingVTEP + "/32", "--clamp-mss=on"}
+	flags := []string{mode, "--floating-vtep=" + floatingVTEP + "/32", "--clamp-mss=on"}
 	process := w.dataplane(t, flags...)
 	w.ready(t, 2)
 	if programmed := w.kernelState(t); len(programmed) != len(before)+6 { // device, two routes, two tables, one address

@@ -225,6 +225,16 @@ func (w *world) command(args ...string) *exec.Cmd {
 	return c
 }
 
+// inEachMode runs a test for both ways of programming, with the flag for it.
+func inEachMode(t *testing.T, test func(t *testing.T, mode string)) {
+	t.Helper()
+	for _, mode := range []string{config.ProgrammingNode, config.ProgrammingFlow} {
+		t.Run(mode, func(t *testing.T) { test(t, programming(mode)) })
+	}
+}
+
+func programming(mode string) string { return "--programming=" + mode }
+
 type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {

@@ -26,6 +26,12 @@ const (
 	FastPathOff  = "off"
 )
 
+// The values of --programming.
+const (
+	ProgrammingNode = "node"
+	ProgrammingFlow = "flow"
+)
+
 // Config is what the dataplane is told. The zero NodeIP is "find it".
 type Config struct {
 	daemon.Common
@@ -38,6 +44,7 @@ type Config struct {
 	Guard        string               `name:"guard" help:"Let out of the tunnel only what a registered node sends, from its own pod networks, to --vpc-cidrs; drop and count the rest." enum:"on,off" default:"on" placeholder:"on|off"`
 	VPCCIDRs     []netaddr.IPv4Prefix `name:"vpc-cidrs" help:"Networks of the VPC: where the guard lets packets from the hybrid nodes go. Needed unless --guard=off." placeholder:"CIDR"`
 	FastPath     string               `name:"fastpath" help:"Forward the tunnel's packets in an eBPF program at the network interface, past the tunnel's device and the host's packet filters. auto: where kernel and privileges (the capability BPF) allow it." enum:"auto,on,off" default:"auto" placeholder:"auto|on|off"`
+	Programming  string               `name:"programming" help:"How the kernel is told where packets go. node: by a forwarding entry, a neighbour and routes for each node. flow: by a neighbour and routes with the outer addresses, on a flow-based device; there is no fast path then. A change of it interrupts the traffic." enum:"node,flow" default:"node" placeholder:"node|flow"`
 	Port         Port                 `name:"port" help:"UDP port of the tunnel." default:"8472" placeholder:"N"`
 }
 
@@ -52,6 +59,12 @@ func Parse(args []string, out io.Writer) (Config, error) {
 func (c *Config) Validate() error {
 	if c.Guarded() && len(c.VPCCIDRs) == 0 {
 		return errors.New("--vpc-cidrs is missing: the guard needs the VPC's networks; give them, or switch the guard off (--guard=off)")
+	}
+	if c.Flow() && !c.Guarded() {
+		return errors.New("--programming=flow needs the guard: a flow-based device takes packets of every VNI, and only the guard keeps others out; leave --guard on, or take --programming=node")
+	}
+	if c.Flow() && c.FastPath == FastPathOn {
+		return errors.New("--fastpath=on is not possible with --programming=flow, as eBPF programs cannot ask for its routes; leave one of them out")
 	}
 	return c.validateFloating()
 }
@@ -87,6 +100,9 @@ func (c Config) Local(node netip.Addr) netip.Addr {
 
 // Guarded tells whether packets are judged.
 func (c Config) Guarded() bool { return c.Guard == "on" }
+
+// Flow tells whether the device is flow-based.
+func (c Config) Flow() bool { return c.Programming == ProgrammingFlow }
 
 // Clamped tells whether the segment size of TCP is bounded.
 func (c Config) Clamped() bool { return c.ClampMSS == "on" }

@@ -15,7 +15,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.NodeIP.IsValid() || c.UnderlayMTU != 0 || c.VNI != 2 || c.Port != 8472 || c.HTTPListen.String() != ":9813" || c.SocketDir != "/run/hybrid-gateway" || c.GatewayID == "" || !c.Guarded() || len(c.VPCCIDRs) != 1 || c.FastPath != FastPathAuto {
+	if c.NodeIP.IsValid() || c.UnderlayMTU != 0 || c.VNI != 2 || c.Port != 8472 || c.HTTPListen.String() != ":9813" || c.SocketDir != "/run/hybrid-gateway" || c.GatewayID == "" || !c.Guarded() || len(c.VPCCIDRs) != 1 || c.FastPath != FastPathAuto || c.Flow() {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -45,6 +45,7 @@ func TestBadFlags(t *testing.T) {
 		{"--nonsense", "nonsense"},
 		{"--guard=maybe", "--guard"},
 		{"--fastpath=maybe", "--fastpath"},
+		{"--programming=maybe", "--programming"},
 		{"--vpc-cidrs=10.0.0.1/16", "--vpc-cidrs"},
 		{"--floating-vtep=198.18.0.0/24", "--floating-vtep=198.18.0.0/24: want one address"},
 		{"--floating-vtep=10.0.9.9/32", "--floating-vtep=10.0.9.9/32 lies within --vpc-cidrs=10.0.0.0/16"},
@@ -66,6 +67,19 @@ func TestFloating(t *testing.T) {
 	}
 	if _, err := Parse([]string{"--node-ip=198.18.0.10", "--guard=off", "--floating-vtep=198.18.0.10/32"}, io.Discard); err == nil || !strings.Contains(err.Error(), "is --node-ip as well") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestFlow(t *testing.T) {
+	c, err := Parse([]string{"--programming=flow", "--vpc-cidrs=10.0.0.0/16"}, io.Discard)
+	if err != nil || !c.Flow() {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	for arg, want := range map[string]string{"--guard=off": "needs the guard", "--fastpath=on": "--fastpath=on is not possible"} {
+		var usage *cli.UsageError
+		if _, err := Parse([]string{"--programming=flow", "--vpc-cidrs=10.0.0.0/16", arg}, io.Discard); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", arg, err)
+		}
 	}
 }
 
