@@ -25,7 +25,7 @@ func (o *others) allGone() bool {
 // outlasts tells whether every other gateway that was ever heard has left, or says that it was told to stop.
 func (t *Term) outlasts() bool {
 	for id, gone := range t.others.gone {
-		if p, _ := t.others.find(id); !gone && !(p.heard() && p.Leaving) {
+		if p, _ := t.others.find(id); !gone && (!p.heard() || !p.Leaving) {
 			return false
 		}
 	}
