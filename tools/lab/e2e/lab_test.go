@@ -87,6 +87,7 @@ func TestPrivilegedLab(t *testing.T) {
 	s := up(t, lab.Options{Prefix: testPrefix, Dir: testDir})
 	s.all(t)
 	t.Run("service hangs", s.testHung)
+	t.Run("last exit", s.testLastExit)
 	t.Run("leadership moves", s.testMoves)
 	t.Run("history of the record", s.testHistory)
 }
