@@ -1,11 +1,13 @@
 package app_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/hybridgateway/gateway/libs/boottime"
 	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
+	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
 	"github.com/hybridgateway/gateway/tools/ec2standin"
 )
 
@@ -112,6 +114,10 @@ func TestExitBeforeIdentified(t *testing.T) {
 	r.config.ENI = ""
 	r.startElection()
 	r.startApp()
-	r.await("it says that it waits", func() bool { code, _ := r.get("/readyz"); return code == 503 })
+	client := r.client()
+	r.await("it says that it waits", func() bool {
+		_, err := client.Policy(t.Context(), &routesv1.PolicyRequest{})
+		return err != nil && strings.Contains(err.Error(), "does not know yet")
+	})
 	r.awaitEnd(r.stopping())
 }
