@@ -72,6 +72,19 @@ func TestLastExitAfterTheSignal(t *testing.T) {
 	}
 }
 
+// Only election is told to stop, and says that the gateway is the last: nothing is removed until this process is told as well.
+func TestLastExitOfElectionAlone(t *testing.T) {
+	r := newRig(t, 2, 2)
+	r.config.OnLastExit = "remove"
+	r.leading()
+	r.departs(2, leadershipv1.Departure_DEPARTURE_LAST)
+	r.during(300*time.Millisecond, "the routes stay", func() bool { return r.targets()["eni-a"] == 4 })
+	r.awaitEnd(r.stopping())
+	if got := r.targets(); got["none"] != 4 {
+		t.Errorf("the routes are left so: %v", got)
+	}
+}
+
 // EC2 forgets the replies to what it does, and refuses some of it: what is the gateways' own goes all the same.
 func TestLastExitWithTrouble(t *testing.T) {
 	r := newRig(t, 2, 2)

@@ -6,12 +6,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	leadershipv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/leadership/v1"
 	routesv1 "github.com/hybridgateway/gateway/proto/gen/hybridgateway/routes/v1"
 	"github.com/hybridgateway/gateway/services/route-sync/internal/config"
 	"github.com/hybridgateway/gateway/tools/ec2standin"
@@ -158,21 +156,6 @@ func TestPurgeWhoseCallerLeaves(t *testing.T) {
 	}
 	free()
 	r.await("all is removed", func() bool { return r.targets()["none"] == 2 })
-}
-
-func TestLastExit(t *testing.T) {
-	for what, left := range map[string]string{"remove": "none", "keep": "eni-a"} {
-		t.Run(what, func(t *testing.T) {
-			r := newRig(t, 2, 2)
-			r.config.OnLastExit = what
-			r.standby()
-			r.lead(2, "eni-a", hour)
-			r.await("converged", func() bool { return r.converged() == 2 })
-			r.departs(2, leadershipv1.Departure_DEPARTURE_LAST)
-			r.await("what is wanted of the routes is done", func() bool { return r.targets()[left] == 4 })
-			r.during(300*time.Millisecond, "it stays so", func() bool { return r.targets()[left] == 4 })
-		})
-	}
 }
 
 func TestSourceDestCheck(t *testing.T) {

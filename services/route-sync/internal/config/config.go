@@ -55,7 +55,7 @@ type Config struct {
 
 	AdoptRoutes           bool   `help:"Take over routes to exactly a pod network that point to something that is not a gateway."`
 	ManageSourceDestCheck bool   `help:"Switch the source/destination check of this gateway's interface off when this gateway leads."`
-	OnLastExit            string `help:"What to do with routes and prefix lists of the gateways' own once election says that the installation is being removed: remove or keep." default:"remove" enum:"remove,keep" placeholder:"WHAT"`
+	OnLastExit            string `help:"What to do with routes and prefix lists of the gateways' own when this gateway is stopped and election says that it is the last: remove or keep." default:"remove" enum:"remove,keep" placeholder:"WHAT"`
 
 	WriteBurst int     `name:"write-burst" help:"Calls to EC2 that may change something at once, as many as the account's token bucket holds. 0 for no limit." default:"50" placeholder:"CALLS"`
 	WriteRate  float64 `name:"write-rate" help:"Such calls per second that the bucket gains." default:"5" placeholder:"CALLS"`

@@ -26,7 +26,14 @@ type departing struct {
 func (s *State) Depart(now time.Duration) {
 	if !s.departing.told {
 		s.departing.told, s.departing.since = true, now
+		s.retireLast()
 	}
+}
+
+// retireLast lets what is ours be removed once election and this process were both told to stop and the gateway is the last. An election
+// that is stopped alone will be started again.
+func (s *State) retireLast() {
+	s.retire(s.purged || s.config.RemoveLast && s.departing.told && s.departing.said == Last)
 }
 
 // Departed tells whether this process may end. It works no longer than election does, since nothing is written without

@@ -124,12 +124,12 @@ func TestLastDeparture(t *testing.T) {
 		r.done(w[0], Done)
 		r.ends()
 	})
-	t.Run("removed before this process was told to stop", func(t *testing.T) {
+	t.Run("said before this process was told to stop", func(t *testing.T) {
 		r := leader(t, true)
 		r.says(Last)
-		r.done(r.next(deletes)[0], Done)
 		r.next()
 		r.state.Depart(r.now)
+		r.done(r.next(deletes)[0], Done)
 		r.ends()
 	})
 	t.Run("keeps", func(t *testing.T) {

@@ -163,7 +163,7 @@ func (s *State) Observe(l Leadership, now time.Duration) {
 	}
 	s.deaf = false
 	s.departing.said = l.Departure
-	s.retire(s.purged || s.config.RemoveLast && l.Departure == Last)
+	s.retireLast()
 	if l.Active && !s.heard {
 		s.readFirst(now)
 	}
