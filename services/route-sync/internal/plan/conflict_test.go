@@ -137,6 +137,7 @@ func TestLastExitIsNoRestart(t *testing.T) {
 		{Last, true, []string{"delete rtb-a 100.64.0.0/16 epoch 2 attempt 1 (purge)"}},
 	} {
 		r := newRig(t, one, func(config *Config) { config.RemoveLast = c.remove })
+		r.state.Depart(r.now)
 		r.observe(1, "eni-other")
 		r.next(readOne)
 		r.reads(to("eni-other"))
